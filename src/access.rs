@@ -1,0 +1,130 @@
+//! Who is let in, and what they may do.
+//!
+//! The password never crosses the wire. The client sends an HMAC-SHA-256, keyed by the password,
+//! over keying material that TLS exports for this one connection (RFC 5705, RFC 9266): the proof
+//! is worth nothing on any other.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use aws_lc_rs::hmac;
+use zeroize::Zeroizing;
+
+use crate::tunnel::{Host, Target};
+
+/// Label under which TLS exports what a proof is made over.
+pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-rstun-login";
+
+/// Keying material of one connection.
+pub type ChannelBinding = [u8; 32];
+
+/// A password, wiped from memory when dropped and never shown.
+#[derive(Clone)]
+pub struct Password(Zeroizing<String>);
+
+impl Password {
+    /// Takes a password, which is to be of at least one byte.
+    pub fn new(text: Zeroizing<String>) -> Option<Self> {
+        (!text.is_empty()).then_some(Self(text))
+    }
+
+    /// Proves on one connection that this password is known.
+    pub fn prove(&self, binding: &ChannelBinding) -> [u8; 32] {
+        let mut proof = [0; 32];
+        proof.copy_from_slice(hmac::sign(&self.key(), binding).as_ref());
+        proof
+    }
+
+    fn key(&self) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, self.0.as_bytes())
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(hidden)")
+    }
+}
+
+/// What a server's administrator allows.
+#[derive(Debug)]
+pub struct Access {
+    /// What every client must know.
+    pub password: Password,
+    /// All that TunnelOut may reach.
+    pub downstream: Vec<Target>,
+}
+
+impl Access {
+    /// Whether a proof made for this connection shows the password; takes the same time for any.
+    pub fn admits(&self, binding: &ChannelBinding, proof: &[u8; 32]) -> bool {
+        hmac::verify(&self.password.key(), binding, proof).is_ok()
+    }
+
+    /// Those of a target's addresses that TunnelOut may dial.
+    ///
+    /// A target is listed by its own name, or by an address that its name resolves to: then just
+    /// that address may be dialed, whatever else the name stands for.
+    pub fn reachable(&self, target: &Target, resolved: Vec<SocketAddr>) -> Vec<SocketAddr> {
+        let named = matches!(target.host, Host::Name(_)) && self.downstream.contains(target);
+        let listed = |addr: &SocketAddr| {
+            self.downstream.iter().any(|d| match &d.host {
+                Host::Ip(ip) => {
+                    ip.to_canonical() == addr.ip().to_canonical() && d.port == addr.port()
+                }
+                Host::Name(_) => false,
+            })
+        };
+        let mut addrs = resolved;
+        addrs.retain(|addr| named || listed(addr));
+        addrs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access(downstream: &[&str]) -> Access {
+        Access {
+            password: Password::new(Zeroizing::new("secret".into())).unwrap(),
+            downstream: downstream.iter().map(|d| d.parse().unwrap()).collect(),
+        }
+    }
+
+    #[test]
+    fn a_proof_holds_for_its_password_and_connection_alone() {
+        let access = access(&[]);
+        let proof = access.password.prove(&[1; 32]);
+        assert!(access.admits(&[1; 32], &proof));
+        assert!(!access.admits(&[2; 32], &proof));
+        let other = Password::new(Zeroizing::new("Secret".into())).unwrap();
+        assert!(!access.admits(&[1; 32], &other.prove(&[1; 32])));
+    }
+
+    #[test]
+    fn the_password_is_not_in_debug_output() {
+        assert!(!format!("{:?}", access(&[])).contains("secret"));
+    }
+
+    #[test]
+    fn only_listed_addresses_are_reachable() {
+        let access = access(&["8800", "db.internal:5432"]);
+        let reach = |target: &str, resolved: &[&str]| {
+            let resolved = resolved.iter().map(|a| a.parse().unwrap()).collect();
+            access.reachable(&target.parse().unwrap(), resolved).len()
+        };
+        assert_eq!(reach("8800", &["127.0.0.1:8800"]), 1);
+        assert_eq!(reach("8801", &["127.0.0.1:8801"]), 0);
+        assert_eq!(
+            reach("[::ffff:127.0.0.1]:8800", &["[::ffff:127.0.0.1]:8800"]),
+            1
+        );
+        assert_eq!(
+            reach("localhost:8800", &["[::1]:8800", "127.0.0.1:8800"]),
+            1
+        );
+        assert_eq!(reach("db.internal:5432", &["10.0.0.5:5432"]), 1);
+        assert_eq!(reach("db.internal:22", &["10.0.0.5:22"]), 0);
+    }
+}

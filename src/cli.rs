@@ -1,0 +1,281 @@
+//! The command line as clap reads it: raw flags, not yet checked against each other.
+//!
+//! The program is one binary. Called as `rstun` it takes a subcommand; through a link named
+//! `rstund` or `rstunc` it is the server or the client at once.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+/// What was typed.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rstun",
+    version,
+    about = "Carries TCP between two machines through one encrypted QUIC connection",
+    after_help = "Called through a link named rstund or rstunc, it is `rstun server` or `rstun client`.\n\
+                  RUST_LOG sets how much is logged: error, warn, info (the default), debug or trace.",
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    /// The program to be.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The programs in the one binary.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Stand where both sides reach it, and carry clients' tunnels
+    Server(ServerFlags),
+    /// Connect to a server, and keep tunnels up
+    Client(ClientFlags),
+    /// Make a key and a certificate for a server
+    Keygen(KeygenFlags),
+    /// Measure what a tunnel does on this machine
+    Bench(BenchFlags),
+}
+
+/// Flags of `rstun server`.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  \
+    rstun server --addr 0.0.0.0:6060 --downstream 8800 --password-file secret \\\n    \
+    --cert certificate.der --key priv_key.der")]
+pub struct ServerFlags {
+    /// UDP address to listen on; a bare port means all addresses
+    #[arg(long, value_name = "[IP:]PORT", default_value = "6060")]
+    pub addr: String,
+
+    /// Address that TunnelOut may reach, repeatable; a bare port is at 127.0.0.1
+    #[arg(long, value_name = "[HOST:]PORT")]
+    pub downstream: Vec<String>,
+
+    /// Where the password comes from
+    #[command(flatten)]
+    pub password: PasswordFlags,
+
+    /// Certificate, DER or PEM [default: certificate.der in the configuration directory]
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+
+    /// Private key of the certificate, DER or PEM [default: priv_key.der beside it]
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+
+    /// How it ends
+    #[command(flatten)]
+    pub drain: DrainFlags,
+}
+
+/// Flags of `rstun client`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    Reach port 8800 at the server through port 9900 here:\n    \
+    rstun client --server-addr 1.2.3.4:6060 --password-file secret \\\n      \
+    --cert certificate.der -L 9900^8800\n  \
+    Let the world reach port 3000 here through port 18080 of the server:\n    \
+    rstun client --server-addr 1.2.3.4:6060 --password-file secret \\\n      \
+    --cert certificate.der -R 3000^18080\n\n\
+    A mapping is LOCAL^REMOTE, the client's side first; each side is [HOST:]PORT.")]
+pub struct ClientFlags {
+    /// Server to connect to; the port is 6060 if left out
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub server_addr: String,
+
+    /// Direction of each --addr-mapping
+    #[arg(
+        long,
+        value_enum,
+        ignore_case = true,
+        requires = "addr_mapping",
+        value_name = "MODE"
+    )]
+    pub mode: Option<Mode>,
+
+    /// Tunnel in the direction of --mode, repeatable
+    #[arg(long, value_name = "LOCAL^REMOTE", requires = "mode")]
+    pub addr_mapping: Vec<String>,
+
+    /// Listen on LOCAL here, dial REMOTE at the server, repeatable
+    #[arg(short = 'L', long, value_name = "LOCAL^REMOTE")]
+    pub tunnel_out: Vec<String>,
+
+    /// Listen on REMOTE at the server, dial LOCAL here, repeatable
+    #[arg(short = 'R', long, value_name = "LOCAL^REMOTE")]
+    pub tunnel_in: Vec<String>,
+
+    /// Where the password comes from
+    #[command(flatten)]
+    pub password: PasswordFlags,
+
+    /// Copy of the server's certificate, DER or PEM [default: certificate.der in the configuration
+    /// directory]
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+
+    /// How it ends
+    #[command(flatten)]
+    pub drain: DrainFlags,
+}
+
+/// The two directions, as `--mode` takes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+pub enum Mode {
+    /// The client listens, traffic goes out at the server's side
+    TunnelOut,
+    /// The server listens, traffic comes in to the client's side
+    TunnelIn,
+}
+
+/// Where the password comes from; without either flag, RSTUN_PASSWORD or a prompt.
+#[derive(Args)]
+pub struct PasswordFlags {
+    /// Password; others on this machine can see it in the list of processes
+    #[arg(long, value_name = "TEXT", conflicts_with = "password_file")]
+    pub password: Option<String>,
+
+    /// File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for PasswordFlags {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PasswordFlags")
+            .field("password", &self.password.as_ref().map(|_| "(hidden)"))
+            .field("password_file", &self.password_file)
+            .finish()
+    }
+}
+
+/// How a program ends.
+#[derive(Args, Debug)]
+pub struct DrainFlags {
+    /// Time that open connections have to finish after Ctrl-C or SIGTERM
+    #[arg(
+        long = "drain",
+        value_name = "SECONDS",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u64).range(0..=86_400)
+    )]
+    pub seconds: u64,
+}
+
+/// Flags of `rstun keygen`.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  rstun keygen --host tunnel.example.org\n\n\
+    The server needs both files; give each client a copy of certificate.der, and nobody the key.")]
+pub struct KeygenFlags {
+    /// Directory for certificate.der and priv_key.der, made if it is not there
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub out_dir: PathBuf,
+
+    /// Name or IP address to write into the certificate, repeatable
+    #[arg(long, value_name = "NAME-or-IP", default_value = "localhost")]
+    pub host: Vec<String>,
+
+    /// Days until the certificate expires (rstun's own clients compare bytes, not dates)
+    #[arg(
+        long,
+        default_value_t = 3650,
+        value_parser = clap::value_parser!(u32).range(1..=36_500)
+    )]
+    pub days: u32,
+
+    /// Replace files that are there
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Flags of `rstun bench`.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  rstun bench --seconds 2 --streams 1,8")]
+pub struct BenchFlags {
+    /// Time for each measurement
+    #[arg(
+        long,
+        default_value_t = 5,
+        value_parser = clap::value_parser!(u64).range(1..=3600)
+    )]
+    pub seconds: u64,
+
+    /// How many connections carry the bulk data, each number measured in turn
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_values_t = [1, 8],
+        value_parser = clap::value_parser!(u16).range(1..=1000)
+    )]
+    pub streams: Vec<u16>,
+
+    /// Print JSON in place of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Reads a command line, its first element being the name that the program was called by.
+///
+/// The error is clap's own, and is a request for help or for the version as well as a mistake.
+pub fn parse_from(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let mut args: Vec<OsString> = args.into_iter().collect();
+    if let Some(subcommand) = args.first().and_then(|name| personality(name)) {
+        args.splice(..1, ["rstun".into(), subcommand.into()]);
+    }
+    Cli::try_parse_from(args)
+}
+
+/// The whole command line's definition, for completions and man pages.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// The subcommand that a link's name stands for.
+fn personality(argv0: &OsString) -> Option<&'static str> {
+    let stem = Path::new(argv0).file_name()?.to_str()?;
+    match stem.strip_suffix(".exe").unwrap_or(stem) {
+        "rstund" => Some("server"),
+        "rstunc" => Some("client"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        parse_from(line.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn definition_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_link_is_its_subcommand() {
+        for name in ["rstund", "/usr/bin/rstund", "./rstund.exe"] {
+            assert!(matches!(parse(name).unwrap().command, Command::Server(_)));
+        }
+        let client = parse("/opt/rstunc --server-addr a -L 1^2").unwrap();
+        assert!(matches!(client.command, Command::Client(_)));
+        assert!(parse("rstun-d").is_err());
+    }
+
+    #[test]
+    fn the_password_is_not_in_debug_output() {
+        let cli = parse("rstund --password hunter2").unwrap();
+        assert!(!format!("{cli:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn mode_and_mapping_come_together() {
+        assert!(parse("rstunc --server-addr a --addr-mapping 1^2").is_err());
+        assert!(parse("rstunc --server-addr a --mode TunnelOut").is_err());
+        assert!(parse("rstunc --server-addr a --mode tunnelin --addr-mapping 1^2").is_ok());
+        assert!(parse("rstunc --server-addr a --mode Sideways --addr-mapping 1^2").is_err());
+    }
+}

@@ -1,0 +1,177 @@
+//! Flags and environment in, complete and valid configurations out.
+//!
+//! After this module nothing is missing: no defaults and no sentinels further down. Whatever is
+//! wrong with a command line or the files it names is found here, before anything is started.
+
+use std::io::{IsTerminal, stdin};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{env, fs};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use directories::ProjectDirs;
+use zeroize::Zeroizing;
+
+use crate::access::{Access, Password};
+use crate::cli::{ClientFlags, KeygenFlags, Mode, PasswordFlags, ServerFlags};
+use crate::keygen;
+use crate::tls::{PinnedCertificate, ServerIdentity};
+use crate::tunnel::{Direction, ListenAddr, MAX_TUNNELS, Target, Tunnel};
+
+/// The port of a server's that is written without one.
+const DEFAULT_PORT: u16 = 6060;
+
+/// Environment variable for the password.
+const PASSWORD_VARIABLE: &str = "RSTUN_PASSWORD";
+
+/// All that a server needs to know.
+#[derive(Debug)]
+pub struct ServerConfig {
+    /// UDP address to listen on.
+    pub addr: ListenAddr,
+    /// Who is let in, and to what.
+    pub access: Access,
+    /// Certificate and key.
+    pub identity: ServerIdentity,
+    /// How long open flows may take to finish when told to stop.
+    pub drain: Duration,
+}
+
+impl ServerConfig {
+    /// Completes and checks what was typed.
+    pub fn new(flags: ServerFlags) -> Result<Self> {
+        let downstream = flags.downstream.iter().map(|s| {
+            s.parse::<Target>()
+                .with_context(|| format!("--downstream {s}"))
+        });
+        let cert = existing_or_default(flags.cert, "--cert", keygen::CERTIFICATE)?;
+        let beside = || cert.with_file_name(keygen::PRIVATE_KEY);
+        let key = flags.key.unwrap_or_else(beside);
+        Ok(Self {
+            addr: flags
+                .addr
+                .parse()
+                .with_context(|| format!("--addr {}", flags.addr))?,
+            identity: ServerIdentity::load(&cert, &key)?,
+            access: Access {
+                downstream: downstream.collect::<Result<_>>()?,
+                password: password(flags.password)?,
+            },
+            drain: Duration::from_secs(flags.drain.seconds),
+        })
+    }
+}
+
+/// All that a client needs to know.
+#[derive(Debug)]
+pub struct ClientConfig {
+    /// The server to keep a connection to; a name is resolved anew each time.
+    pub server: Target,
+    /// The certificate that the server must have.
+    pub pinned: PinnedCertificate,
+    /// What proves who we are.
+    pub password: Password,
+    /// At least one.
+    pub tunnels: Vec<Tunnel>,
+    /// How long open flows may take to finish when told to stop.
+    pub drain: Duration,
+}
+
+impl ClientConfig {
+    /// Completes and checks what was typed.
+    pub fn new(flags: ClientFlags) -> Result<Self> {
+        let server = Target::with_default_port(&flags.server_addr, DEFAULT_PORT)
+            .with_context(|| format!("--server-addr {}", flags.server_addr))?;
+        let tunnels = tunnels(&flags)?;
+        let cert = existing_or_default(flags.cert, "--cert", keygen::CERTIFICATE)?;
+        Ok(Self {
+            server,
+            tunnels,
+            pinned: PinnedCertificate::load(&cert)?,
+            password: password(flags.password)?,
+            drain: Duration::from_secs(flags.drain.seconds),
+        })
+    }
+}
+
+impl From<KeygenFlags> for keygen::Request {
+    fn from(flags: KeygenFlags) -> Self {
+        Self {
+            out_dir: flags.out_dir,
+            hosts: flags.host,
+            days: flags.days,
+            force: flags.force,
+        }
+    }
+}
+
+fn tunnels(flags: &ClientFlags) -> Result<Vec<Tunnel>> {
+    let mode = match flags.mode {
+        Some(Mode::TunnelIn) => Direction::In,
+        Some(Mode::TunnelOut) | None => Direction::Out,
+    };
+    let mappings = [
+        ("--addr-mapping", mode, &flags.addr_mapping),
+        ("--tunnel-out", Direction::Out, &flags.tunnel_out),
+        ("--tunnel-in", Direction::In, &flags.tunnel_in),
+    ];
+    let tunnels = mappings.iter().flat_map(|(flag, direction, list)| {
+        list.iter().map(move |mapping| {
+            Tunnel::parse(*direction, mapping).with_context(|| format!("{flag} {mapping}"))
+        })
+    });
+    let tunnels = tunnels.collect::<Result<Vec<_>>>()?;
+    ensure!(
+        !tunnels.is_empty(),
+        "no tunnel was asked for; give at least one, such as --tunnel-out 9900^8800 or \
+         --tunnel-in 3000^18080"
+    );
+    ensure!(
+        tunnels.len() <= MAX_TUNNELS,
+        "{} tunnels are more than the {MAX_TUNNELS} that one client may have",
+        tunnels.len()
+    );
+    Ok(tunnels)
+}
+
+/// A file that was named, or the one of that name in the user's configuration directory.
+fn existing_or_default(path: Option<PathBuf>, flag: &str, name: &str) -> Result<PathBuf> {
+    if let Some(path) = path {
+        return Ok(path);
+    }
+    let path = ProjectDirs::from("", "", "rstun")
+        .map(|dirs| dirs.config_dir().join(name))
+        .ok_or_else(|| anyhow!("{flag} is missing, and there is no home directory to look in"))?;
+    ensure!(
+        path.exists(),
+        "{flag} is missing, and there is no {} either",
+        path.display()
+    );
+    Ok(path)
+}
+
+/// The password, from the first of: a flag, a file, the environment, a prompt.
+fn password(flags: PasswordFlags) -> Result<Password> {
+    let text = if let Some(text) = flags.password {
+        Zeroizing::new(text)
+    } else if let Some(path) = flags.password_file {
+        first_line(&path)?
+    } else if let Some(text) = env::var_os(PASSWORD_VARIABLE) {
+        let text = text.into_string();
+        Zeroizing::new(text.map_err(|_| anyhow!("{PASSWORD_VARIABLE} is not UTF-8"))?)
+    } else if stdin().is_terminal() {
+        let typed = rpassword::prompt_password("Password: ");
+        Zeroizing::new(typed.context("cannot read the password from the terminal")?)
+    } else {
+        bail!("no password: give --password-file, {PASSWORD_VARIABLE} or --password");
+    };
+    Password::new(text).ok_or_else(|| anyhow!("the password is empty"))
+}
+
+fn first_line(path: &Path) -> Result<Zeroizing<String>> {
+    let text = fs::read_to_string(path)
+        .map(Zeroizing::new)
+        .with_context(|| format!("cannot read --password-file {}", path.display()))?;
+    let line = text.lines().next().unwrap_or_default();
+    Ok(Zeroizing::new(line.to_owned()))
+}

@@ -1,0 +1,141 @@
+//! `rstun keygen`: a key and a self-signed certificate, as two files.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, anyhow};
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::tls::Fingerprint;
+
+/// Name of the certificate's file.
+pub const CERTIFICATE: &str = "certificate.der";
+
+/// Name of the private key's file.
+pub const PRIVATE_KEY: &str = "priv_key.der";
+
+/// A certificate to make, and where to put it.
+#[derive(Debug)]
+pub struct Request {
+    /// Directory for the two files.
+    pub out_dir: PathBuf,
+    /// Names and IP addresses for the certificate.
+    pub hosts: Vec<String>,
+    /// Days until it expires.
+    pub days: u32,
+    /// Whether files that are there may be replaced.
+    pub force: bool,
+}
+
+/// Makes the key and the certificate, writes both files, and says what to do with them.
+pub fn run(request: &Request) -> Result<()> {
+    let (certificate, key) = certify(&request.hosts, request.days)?;
+    let dir = &request.out_dir;
+    fs::create_dir_all(dir).with_context(|| format!("cannot make directory {}", dir.display()))?;
+    let (cert_path, key_path) = (dir.join(CERTIFICATE), dir.join(PRIVATE_KEY));
+    if !request.force {
+        // Both are looked at before either is written: half a pair is of no use to anyone.
+        for path in [&cert_path, &key_path] {
+            if path.symlink_metadata().is_ok() {
+                return Err(in_the_way(path));
+            }
+        }
+    }
+    write(&key_path, key.secret_der(), true, request.force)?;
+    write(&cert_path, &certificate, false, request.force)?;
+    println!("certificate {}", cert_path.display());
+    println!("private key {}", key_path.display());
+    println!("SHA-256     {}", Fingerprint::of(&certificate));
+    Ok(())
+}
+
+/// Makes an ECDSA P-256 key and a certificate for it, signed with itself.
+///
+/// It is valid from a day ago, for the sake of clocks that are behind.
+pub fn certify(
+    hosts: &[String],
+    days: u32,
+) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>)> {
+    let day = std::time::Duration::from_secs(24 * 60 * 60);
+    let now = SystemTime::now();
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let mut params = CertificateParams::new(hosts)
+        .with_context(|| format!("--host {} cannot stand in a certificate", hosts.join(", ")))?;
+    params.distinguished_name = DistinguishedName::new();
+    if let Some(host) = hosts.first() {
+        params
+            .distinguished_name
+            .push(DnType::CommonName, host.as_str());
+    }
+    params.not_before = (now - day).into();
+    params.not_after = (now + day * days).into();
+    let certificate = params.self_signed(&key)?;
+    let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(|e| anyhow!(e))?;
+    Ok((certificate.der().clone(), key))
+}
+
+/// Writes a file that is not there, or with force in place of one that is.
+fn write(path: &Path, bytes: &[u8], secret: bool, force: bool) -> Result<()> {
+    if force {
+        // A new file, so that neither the old one's mode nor a link to elsewhere stays in force.
+        match fs::remove_file(path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => {
+                return Err(anyhow!(e).context(format!("cannot replace {}", path.display())));
+            }
+            _ => {}
+        }
+    }
+    let mut file = create(path, secret).map_err(|e| match e.kind() {
+        ErrorKind::AlreadyExists => in_the_way(path),
+        _ => anyhow!(e).context(format!("cannot write {}", path.display())),
+    })?;
+    file.write_all(bytes)
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Makes a file that was not there; a secret one is its owner's alone from its first moment.
+fn create(path: &Path, secret: bool) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(if secret { 0o600 } else { 0o644 });
+    }
+    #[cfg(not(unix))]
+    let _ = secret;
+    options.open(path)
+}
+
+fn in_the_way(path: &Path) -> anyhow::Error {
+    anyhow!(
+        "{} is there already; clients know the server by its certificate, so nothing was changed. \
+         Use --force to replace it, or --out-dir for another place",
+        path.display()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::server::ParsedCertificate;
+
+    use super::*;
+
+    #[test]
+    fn names_and_addresses_go_into_the_certificate() {
+        let hosts = ["tunnel.example.org".to_owned(), "10.1.2.3".to_owned()];
+        let (certificate, _) = certify(&hosts, 1).unwrap();
+        assert!(ParsedCertificate::try_from(&certificate).is_ok());
+        let holds = |part: &[u8]| certificate.windows(part.len()).any(|w| w == part);
+        assert!(holds(b"tunnel.example.org"));
+        assert!(holds(&[10, 1, 2, 3]));
+    }
+
+    #[test]
+    fn a_name_that_is_none_is_an_error() {
+        assert!(certify(&["ünïcode".to_owned()], 1).is_err());
+    }
+}

@@ -1,0 +1,197 @@
+//! rstun carries TCP between two machines through one encrypted QUIC connection.
+//!
+//! # The way of a byte
+//!
+//! A visitor connects to a [`listener`]. [`session`] opens a stream for it on the connection,
+//! writes the flow's header ([`wire`]) and hands both to the [`relay`], which copies in both
+//! directions through the [`transport`]. At the far side the session reads the header, asks
+//! [`access`], has the [`connector`] dial the target, and hands both to a relay of its own.
+//!
+//! # The way of a decision
+//!
+//! [`cli`] knows what was typed; [`config`] makes it complete and valid, with [`tunnel`]'s grammar
+//! and [`tls`]'s files. [`server`] and [`client`] own the process's sockets and sessions; a
+//! session owns its flows. Told to stop, each lets what it owns finish, and no task outlives its
+//! owner.
+//!
+//! # Threads
+//!
+//! One thread with a current-thread runtime carries everything: measured, that is faster than a
+//! work-stealing runtime for this load. Name resolution alone leaves it, for tokio's blocking
+//! pool.
+//!
+//! With more cores the design is a worker for each: a thread with such a runtime and an endpoint
+//! of its own. A session, its flows and its listeners live in one worker. The server's workers
+//! bind one UDP port with SO_REUSEPORT; connection ids carry the worker's number in their first
+//! byte, and a classic BPF program on the group of sockets steers packets by it, so that a client
+//! whose address changes still reaches its worker. That is not built yet.
+
+pub mod access;
+pub mod bench;
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod connector;
+pub mod keygen;
+pub mod listener;
+pub mod relay;
+pub mod server;
+pub mod session;
+pub mod tls;
+pub mod transport;
+pub mod tunnel;
+pub mod wire;
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use tokio::runtime;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::Command;
+use crate::client::Client;
+use crate::config::{ClientConfig, ServerConfig};
+use crate::server::Server;
+
+/// Exit code of a wrong command line or configuration.
+const EXIT_USAGE: u8 = 2;
+
+/// Exit code of a second signal: the first one's order was cut short.
+const EXIT_INTERRUPTED: i32 = 130;
+
+/// Runs the program with the arguments of a process, its name first.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match cli::parse_from(args) {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help and version are errors to clap, and go to standard output with code 0.
+            let _ = e.print();
+            return u8::try_from(e.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+        }
+    };
+    let started = match cli.command {
+        Command::Server(flags) => ServerConfig::new(flags).map(|config| {
+            log_to_stderr();
+            serve(config)
+        }),
+        Command::Client(flags) => ClientConfig::new(flags).map(|config| {
+            log_to_stderr();
+            connect(config)
+        }),
+        Command::Keygen(flags) => Ok(keygen::run(&flags.into())),
+        Command::Bench(flags) => Ok(bench::run(&flags.into())),
+    };
+    match started {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(e)) => fail(&e, ExitCode::FAILURE),
+        Err(e) => fail(&e, ExitCode::from(EXIT_USAGE)),
+    }
+}
+
+fn fail(error: &anyhow::Error, code: ExitCode) -> ExitCode {
+    eprintln!("error: {error:#}");
+    code
+}
+
+fn serve(config: ServerConfig) -> Result<()> {
+    until_stopped(|stop| async {
+        Server::bind(config, stop)?.run().await;
+        Ok(())
+    })
+}
+
+fn connect(config: ClientConfig) -> Result<()> {
+    until_stopped(|stop| async { Ok(Client::bind(config, stop)?.run().await?) })
+}
+
+/// Runs a program that stops in order at the first signal, and at once at the second.
+fn until_stopped<F>(program: impl FnOnce(CancellationToken) -> F) -> Result<()>
+where
+    F: Future<Output = Result<()>>,
+{
+    let stop = CancellationToken::new();
+    worker_runtime()?.block_on(async {
+        let mut signals = Signals::new().context("cannot listen for signals")?;
+        let program = program(stop.clone());
+        tokio::pin!(program);
+        tokio::select! {
+            result = &mut program => return result,
+            () = signals.next() => stop.cancel(),
+        }
+        tokio::select! {
+            result = program => result,
+            () = signals.next() => {
+                info!("stopped at once by a second signal");
+                std::process::exit(EXIT_INTERRUPTED);
+            }
+        }
+    })
+}
+
+/// The runtime of a worker's thread.
+pub(crate) fn worker_runtime() -> Result<runtime::Runtime> {
+    runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+}
+
+/// Log lines go to standard error, as many as RUST_LOG asks for.
+fn log_to_stderr() {
+    use std::io::IsTerminal;
+
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
+        )
+        .with_writer(std::io::stderr)
+        .with_ansi(colour)
+        .with_target(false)
+        .init();
+}
+
+/// The signals that ask a process to end.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    #[cfg(not(unix))]
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {})
+    }
+
+    /// Waits for the next one. Cancel-safe.
+    #[cfg(unix)]
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    #[cfg(not(unix))]
+    async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}

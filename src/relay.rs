@@ -1,0 +1,187 @@
+//! Copies a flow both ways between a TCP socket and a stream.
+//!
+//! An end is passed on as an end, in its direction alone; anything else breaks the flow at both
+//! sides and in both directions. An idle flow holds no buffer: one is made when bytes are there.
+
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+
+use bytes::{Buf, Bytes, BytesMut};
+use socket2::SockRef;
+use thiserror::Error;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::task::yield_now;
+
+use crate::transport::{Receiver, ResetCode, Sender, StreamError};
+
+/// Smallest and largest buffer for a read, in bytes; between them it follows what there is to read.
+const SMALL_READ: usize = 4 * 1024;
+const LARGE_READ: usize = 256 * 1024;
+
+/// Chunks taken from a stream at once.
+const CHUNKS: usize = 32;
+
+/// Why a flow broke.
+#[derive(Debug, Error)]
+pub enum Broken {
+    /// The local socket failed, as it does when its peer resets it.
+    #[error("local connection: {0}")]
+    Local(#[from] io::Error),
+    /// The far side broke it, or is gone.
+    #[error("{0}")]
+    Remote(#[from] StreamError),
+}
+
+/// Copies until both directions have ended, or the flow breaks.
+///
+/// The socket must be one that is reset when closed (zero linger): it is only after both ends have
+/// passed that it is closed in order. Not cancel-safe, and cancelling it breaks the flow.
+pub async fn relay(local: TcpStream, mut tx: Sender, mut rx: Receiver) -> Result<(), Broken> {
+    let outcome = tokio::select! {
+        biased;
+        outcome = async { tokio::try_join!(upload(&local, &mut tx), download(&mut rx, &local)) } => outcome,
+        error = failure(&local) => Err(error.into()),
+    };
+    match outcome {
+        Ok(_) => {
+            let _ = SockRef::from(&local).set_linger(None);
+            Ok(())
+        }
+        Err(broken) => {
+            tx.reset(ResetCode::Broken);
+            rx.stop(ResetCode::Broken);
+            Err(broken)
+        }
+    }
+}
+
+/// From the socket to the stream, until the socket's end.
+async fn upload(local: &TcpStream, tx: &mut Sender) -> Result<(), Broken> {
+    // The peer may give the flow up when there is nothing to send that would show it.
+    let mut stopped = Box::pin(tx.stopped());
+    let mut size = SMALL_READ;
+    loop {
+        tokio::select! {
+            biased;
+            readable = local.readable() => readable?,
+            Some(stop) = &mut stopped => return Err(stop.into()),
+        }
+        let mut buffer = BytesMut::with_capacity(size);
+        match local.try_read_buf(&mut buffer) {
+            Ok(0) => {
+                tx.finish();
+                return Ok(());
+            }
+            Ok(n) => {
+                let full = n == size;
+                size = fitting(size, n);
+                tx.write(buffer.freeze()).await?;
+                if full {
+                    // There is more, and quinn takes it without waiting: let others have a turn.
+                    yield_now().await;
+                }
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+/// The size for the next read after one that got `n` bytes into a buffer of this size.
+fn fitting(size: usize, n: usize) -> usize {
+    if n == size {
+        (size * 4).min(LARGE_READ)
+    } else if n < size / 4 {
+        (size / 4).max(SMALL_READ)
+    } else {
+        size
+    }
+}
+
+/// From the stream to the socket, until the stream's end.
+async fn download(rx: &mut Receiver, local: &TcpStream) -> Result<(), Broken> {
+    let mut chunks = [const { Bytes::new() }; CHUNKS];
+    while let Some(n) = rx.read(&mut chunks).await? {
+        write(rx, local, &mut chunks[..n]).await?;
+    }
+    // A visitor that has gone meanwhile shows as an error of the socket.
+    match SockRef::from(local).shutdown(Shutdown::Write) {
+        Err(e) if e.kind() != io::ErrorKind::NotConnected => Err(e.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Writes all chunks and leaves them empty, or tells that the far side has broken the flow.
+async fn write(rx: &mut Receiver, local: &TcpStream, chunks: &mut [Bytes]) -> Result<(), Broken> {
+    let mut first = 0;
+    while first < chunks.len() {
+        match write_some(local, &chunks[first..]) {
+            Ok(n) => first += advance(&mut chunks[first..], n),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => tokio::select! {
+                biased;
+                writable = local.writable() => writable?,
+                reset = rx.reset() => return Err(reset.into()),
+            },
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}
+
+fn write_some(local: &TcpStream, chunks: &[Bytes]) -> io::Result<usize> {
+    let mut slices = [IoSlice::new(&[]); CHUNKS];
+    for (slice, chunk) in slices.iter_mut().zip(chunks) {
+        *slice = IoSlice::new(chunk);
+    }
+    local.try_write_vectored(&slices[..chunks.len()])
+}
+
+/// Takes written bytes away, and tells how many chunks have none left.
+fn advance(chunks: &mut [Bytes], mut written: usize) -> usize {
+    for (i, chunk) in chunks.iter_mut().enumerate() {
+        if chunk.len() > written {
+            chunk.advance(written);
+            return i;
+        }
+        written -= chunk.len();
+        *chunk = Bytes::new();
+    }
+    chunks.len()
+}
+
+/// Waits for an error of the socket, which a peer's reset is, also while nothing is read from it.
+async fn failure(local: &TcpStream) -> io::Error {
+    if let Err(e) = local.ready(Interest::ERROR).await {
+        return e;
+    }
+    match local.take_error() {
+        Ok(Some(e)) | Err(e) => e,
+        // Whoever read or wrote has met the error before us, and tells of it.
+        Ok(None) => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_grow_and_shrink_with_what_there_is() {
+        assert_eq!(fitting(SMALL_READ, SMALL_READ), SMALL_READ * 4);
+        assert_eq!(fitting(LARGE_READ, LARGE_READ), LARGE_READ);
+        assert_eq!(fitting(LARGE_READ, LARGE_READ / 2), LARGE_READ);
+        assert_eq!(fitting(LARGE_READ, 100), LARGE_READ / 4);
+        assert_eq!(fitting(SMALL_READ, 1), SMALL_READ);
+    }
+
+    #[test]
+    fn written_bytes_are_taken_from_the_front() {
+        let mut chunks = [Bytes::from_static(b"abc"), Bytes::from_static(b"defg")];
+        assert_eq!(advance(&mut chunks, 2), 0);
+        assert_eq!(chunks[0], "c");
+        assert_eq!(advance(&mut chunks, 3), 1);
+        assert_eq!(chunks[1], "fg");
+        assert_eq!(advance(&mut chunks[1..], 2), 1);
+    }
+}

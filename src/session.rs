@@ -1,0 +1,237 @@
+//! A session: an authenticated client on a connection, seen from either side.
+//!
+//! After [login](self::login) both sides do the same: carry flows, and end in order. Each tunnel
+//! is known by its number, its place in the client's login. The side that listens opens a stream
+//! for each visitor; the other side dials.
+
+mod control;
+mod flow;
+mod login;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::debug;
+
+use self::control::Control;
+use self::flow::Dialed;
+use crate::access::Access;
+use crate::listener::Listener;
+use crate::transport::{CloseCode, Connection, Lost, ResetCode, StreamError};
+use crate::tunnel::Tunnel;
+use crate::wire::{DecodeError, Message};
+
+pub use flow::{Local, Opener};
+pub use login::{Instance, LoggedIn, Newcomer, greet, login};
+
+/// Why there is no session.
+#[derive(Debug, Error)]
+pub enum SessionError {
+    /// The connection was lost, or the peer closed it.
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    /// The peer sent what is no message.
+    #[error("the peer broke the protocol: {0}")]
+    Decode(#[from] DecodeError),
+    /// The peer sent a message that has no place here.
+    #[error("the peer broke the protocol: an unexpected message, or the end of the control stream")]
+    Unexpected,
+    /// The proof is not one of our password.
+    #[error("wrong password")]
+    WrongPassword,
+    /// The server does not give us tunnels: each with its reason.
+    #[error("the server refused {}", list(.0))]
+    Refused(Vec<(Tunnel, String)>),
+}
+
+impl SessionError {
+    /// Whether trying again is of no use, because a person has to change something first.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::WrongPassword => true,
+            Self::Lost(Lost::Certificate) => true,
+            Self::Lost(_) | Self::Decode(_) | Self::Unexpected => false,
+        }
+    }
+}
+
+fn list(refused: &[(Tunnel, String)]) -> String {
+    let each = refused
+        .iter()
+        .map(|(tunnel, why)| format!("{tunnel}: {why}"));
+    each.collect::<Vec<_>>().join("; ")
+}
+
+impl From<StreamError> for SessionError {
+    fn from(error: StreamError) -> Self {
+        match error {
+            StreamError::Lost => Self::Lost(Lost::Failed(error.to_string())),
+            StreamError::Reset(_) => Self::Unexpected,
+        }
+    }
+}
+
+/// How a session ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// We were told to stop, and did so in order.
+    Stopped,
+    /// The connection is no more.
+    Lost(Lost),
+}
+
+/// Which side of a session this is.
+#[derive(Clone, Debug)]
+enum Role {
+    Client,
+    Server(Arc<Access>),
+}
+
+/// A session that is up.
+#[derive(Debug)]
+pub struct Session {
+    role: Role,
+    connection: Connection,
+    control: Control,
+    /// What the peer may have dialed here, by the tunnel's number.
+    dialed: HashMap<u32, Arc<Dialed>>,
+    /// Where this side listens for the session's own sake, by the tunnel's number.
+    listeners: Vec<(u32, Tunnel, Listener)>,
+    opener: Opener,
+    flows: TaskTracker,
+    /// Breaks all flows.
+    token: CancellationToken,
+    /// Tells that no new flow may be opened.
+    draining: CancellationToken,
+}
+
+impl Session {
+    fn new(
+        role: Role,
+        connection: Connection,
+        control: Control,
+        tunnels: impl IntoIterator<Item = (u32, Tunnel)>,
+        listeners: Vec<(u32, Tunnel, Listener)>,
+    ) -> Self {
+        let (token, draining) = (CancellationToken::new(), CancellationToken::new());
+        let flows = TaskTracker::new();
+        let access = match &role {
+            Role::Client => None,
+            Role::Server(access) => Some(access.clone()),
+        };
+        let dialed = tunnels.into_iter().map(|(number, tunnel)| {
+            let dialed = Dialed::new(tunnel, access.clone());
+            (number, Arc::new(dialed))
+        });
+        let opener = Opener::new(
+            connection.clone(),
+            flows.clone(),
+            token.clone(),
+            draining.clone(),
+        );
+        Self {
+            role,
+            connection,
+            control,
+            dialed: dialed.collect(),
+            listeners,
+            opener,
+            flows,
+            token,
+            draining,
+        }
+    }
+
+    /// What carries visitors that others accepted through this session.
+    pub fn opener(&self) -> Opener {
+        self.opener.clone()
+    }
+
+    /// Carries flows until the connection is lost, or `stop` is cancelled.
+    ///
+    /// On `stop` no new flows are taken, and those that are open have so long to finish. Cancelling
+    /// this breaks all flows and closes the connection.
+    pub async fn run(mut self, stop: &CancellationToken, drain: Duration) -> Ended {
+        // However this ends, no flow outlives it.
+        let _guard = self.token.clone().drop_guard();
+        let mut listening = JoinSet::new();
+        for (number, tunnel, listener) in std::mem::take(&mut self.listeners) {
+            let opener = self.opener.clone();
+            listening.spawn(async move { opener.carry_all(number, tunnel, listener).await });
+        }
+        let mut deadline = None;
+        let ended = loop {
+            let stopping = deadline.is_some();
+            tokio::select! {
+                lost = self.connection.closed() => break Ended::Lost(lost),
+                Ok((tx, rx)) = self.connection.accept() => self.accept(tx, rx),
+                message = self.control.read() => match message {
+                    Ok(Message::Drain) => {
+                        debug!("the peer takes no new flows");
+                        self.draining.cancel();
+                        listening.abort_all();
+                    }
+                    Ok(_) => break self.give_up(&SessionError::Unexpected).await,
+                    Err(e) => break self.give_up(&e).await,
+                },
+                () = stop.cancelled(), if !stopping => {
+                    self.draining.cancel();
+                    listening.abort_all();
+                    self.flows.close();
+                    deadline = Some(Instant::now() + drain);
+                    // It fails with the connection, of which the first branch will tell.
+                    let _ = self.control.write(&Message::Drain).await;
+                }
+                () = self.flows.wait(), if stopping => break Ended::Stopped,
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if stopping => {
+                    debug!("{} flows did not finish in time", self.flows.len());
+                    break Ended::Stopped;
+                }
+            }
+        };
+        listening.shutdown().await;
+        self.token.cancel();
+        self.flows.close();
+        self.flows.wait().await;
+        if let Ended::Stopped = ended {
+            let (code, reason) = match self.role {
+                Role::Client => (CloseCode::Done, "the client was stopped"),
+                Role::Server(_) => (CloseCode::Shutdown, "the server was stopped"),
+            };
+            self.connection.close(code, reason).await;
+        }
+        ended
+    }
+
+    fn accept(&self, mut tx: crate::transport::Sender, mut rx: crate::transport::Receiver) {
+        if self.draining.is_cancelled() {
+            tx.reset(ResetCode::Draining);
+            rx.stop(ResetCode::Draining);
+            return;
+        }
+        let dialed = self.dialed.clone();
+        let token = self.token.clone();
+        self.flows.spawn(async move {
+            token
+                .run_until_cancelled(flow::accept(tx, rx, &dialed))
+                .await;
+        });
+    }
+
+    /// Closes a connection whose peer does what it must not.
+    async fn give_up(&self, error: &SessionError) -> Ended {
+        if let SessionError::Lost(_) = error {
+            return Ended::Lost(self.connection.closed().await);
+        }
+        self.connection
+            .close(CloseCode::Protocol, &error.to_string())
+            .await;
+        Ended::Lost(Lost::Failed(error.to_string()))
+    }
+}

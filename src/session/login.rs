@@ -1,0 +1,219 @@
+//! Login, from both sides: one message each way.
+//!
+//! The client's holds its proof and all of its tunnels, so that a session is up one round trip
+//! after the handshake. It is all or nothing: if one tunnel is refused there is no session.
+
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::control::Control;
+use super::{Role, Session, SessionError};
+use crate::access::{Access, ChannelBinding, EXPORTER_LABEL, Password};
+use crate::connector;
+use crate::listener::Listener;
+use crate::transport::{CloseCode, Connection, Lost};
+use crate::tunnel::{Direction, Tunnel};
+use crate::wire::{Grant, Login, Message};
+
+/// A client process, told from others by a random number that it keeps.
+pub type Instance = [u8; 16];
+
+/// A session just logged in to.
+#[derive(Debug)]
+pub struct LoggedIn {
+    /// The session.
+    pub session: Session,
+    /// Where the server listens, by tunnel; none for TunnelOut.
+    pub listening: Vec<Option<std::net::SocketAddr>>,
+}
+
+/// Logs in to a server.
+///
+/// It has no deadline of its own. Not cancel-safe: the connection is to be dropped.
+pub async fn login(
+    connection: Connection,
+    password: &Password,
+    instance: Instance,
+    tunnels: &[Tunnel],
+) -> Result<LoggedIn, SessionError> {
+    let binding = binding(&connection)?;
+    let mut control = Control::new(connection.open().await?);
+    let login = Message::Login(Login {
+        instance,
+        proof: password.prove(&binding),
+        tunnels: tunnels.to_vec(),
+    });
+    let answer = match control.write(&login).await {
+        Ok(()) => control.read().await,
+        Err(e) => Err(e),
+    };
+    let grants = match answer {
+        Ok(Message::Welcome(grants)) if grants.len() == tunnels.len() => grants,
+        Ok(_) => return Err(SessionError::Unexpected),
+        // A server that refuses closes the connection; it is that which says why.
+        Err(SessionError::Lost(_)) => return Err(refusal(connection.closed().await)),
+        Err(e) => return Err(e),
+    };
+    let mut listening = Vec::with_capacity(grants.len());
+    let mut refused = Vec::new();
+    for (tunnel, grant) in tunnels.iter().zip(grants) {
+        match (tunnel.direction, grant) {
+            (_, Grant::Refused(why)) => refused.push((tunnel.clone(), why)),
+            (Direction::Out, Grant::Open) => listening.push(None),
+            (Direction::In, Grant::Listening(addr)) => listening.push(Some(addr)),
+            _ => return Err(SessionError::Unexpected),
+        }
+    }
+    if !refused.is_empty() {
+        connection
+            .close(CloseCode::Done, "a tunnel was refused")
+            .await;
+        return Err(SessionError::Refused(refused));
+    }
+    let dialed = numbered(tunnels).filter(|(_, t)| t.direction == Direction::In);
+    let session = Session::new(Role::Client, connection, control, dialed, Vec::new());
+    Ok(LoggedIn { session, listening })
+}
+
+fn refusal(lost: Lost) -> SessionError {
+    match lost {
+        Lost::Closed {
+            code: Some(CloseCode::LoginRefused),
+            ..
+        } => SessionError::WrongPassword,
+        lost => SessionError::Lost(lost),
+    }
+}
+
+/// A client that has proved the password, and has not been answered yet.
+#[derive(Debug)]
+pub struct Newcomer {
+    /// Which process it is.
+    pub instance: Instance,
+    connection: Connection,
+    control: Control,
+    tunnels: Vec<Tunnel>,
+    access: Arc<Access>,
+}
+
+/// Waits for a client's login and checks its proof; a wrong one is answered.
+///
+/// It has no deadline of its own. Not cancel-safe: the connection is to be dropped.
+pub async fn greet(connection: Connection, access: Arc<Access>) -> Result<Newcomer, SessionError> {
+    let binding = binding(&connection)?;
+    let mut control = Control::new(connection.accept().await?);
+    let login = match control.read().await {
+        Ok(Message::Login(login)) => login,
+        Ok(_) => return Err(broken(&connection, SessionError::Unexpected).await),
+        Err(e) => return Err(broken(&connection, e).await),
+    };
+    if !access.admits(&binding, &login.proof) {
+        connection
+            .close(CloseCode::LoginRefused, "login refused")
+            .await;
+        return Err(SessionError::WrongPassword);
+    }
+    connection.admit();
+    Ok(Newcomer {
+        instance: login.instance,
+        connection,
+        control,
+        tunnels: login.tunnels,
+        access,
+    })
+}
+
+async fn broken(connection: &Connection, error: SessionError) -> SessionError {
+    connection
+        .close(CloseCode::Protocol, &error.to_string())
+        .await;
+    error
+}
+
+impl Newcomer {
+    /// Opens the tunnels that the client asked for and answers; none if one of them is refused.
+    pub async fn welcome(mut self) -> Result<Session, SessionError> {
+        let mut grants = Vec::with_capacity(self.tunnels.len());
+        let mut listeners = Vec::new();
+        for (number, tunnel) in numbered(&self.tunnels) {
+            grants.push(match tunnel.direction {
+                Direction::Out => match may_reach(&self.access, &tunnel).await {
+                    Ok(()) => Grant::Open,
+                    Err(why) => Grant::Refused(why),
+                },
+                Direction::In => match Listener::bind(tunnel.listen) {
+                    Ok(listener) => {
+                        let addr = listener.local_addr();
+                        listeners.push((number, tunnel, listener));
+                        Grant::Listening(addr)
+                    }
+                    Err(e) => Grant::Refused(cannot_listen(&tunnel, &e)),
+                },
+            });
+        }
+        let refused: Vec<_> = grants
+            .iter()
+            .zip(&self.tunnels)
+            .filter_map(|(grant, tunnel)| match grant {
+                Grant::Refused(why) => Some((tunnel.clone(), why.clone())),
+                _ => None,
+            })
+            .collect();
+        self.control.write(&Message::Welcome(grants)).await?;
+        if !refused.is_empty() {
+            for (tunnel, why) in &refused {
+                warn!("refused {tunnel}: {why}");
+            }
+            // The answer is to arrive before the end: the client closes when it has read it.
+            self.connection.closed().await;
+            return Err(SessionError::Refused(refused));
+        }
+        let dialed = numbered(&self.tunnels).filter(|(_, t)| t.direction == Direction::Out);
+        let role = Role::Server(self.access.clone());
+        Ok(Session::new(
+            role,
+            self.connection,
+            self.control,
+            dialed,
+            listeners,
+        ))
+    }
+}
+
+/// Whether TunnelOut may reach anything of a target's, or else why not.
+async fn may_reach(access: &Access, tunnel: &Tunnel) -> Result<(), String> {
+    let target = &tunnel.target;
+    let listed = match connector::resolve(target).await {
+        Ok(addrs) => !access.reachable(target, addrs).is_empty(),
+        // A name that is listed may well resolve later.
+        Err(_) => access.downstream.contains(target),
+    };
+    if listed {
+        return Ok(());
+    }
+    Err(if access.downstream.is_empty() {
+        format!("{target} may not be reached: the server was started without --downstream")
+    } else {
+        format!("{target} is not in the server's --downstream")
+    })
+}
+
+fn cannot_listen(tunnel: &Tunnel, error: &std::io::Error) -> String {
+    let addr = match tunnel.listen.ip {
+        Some(_) => format!("address {}", tunnel.listen),
+        None => format!("port {}", tunnel.listen.port),
+    };
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => format!("{addr} is taken at the server"),
+        _ => format!("the server cannot listen on {addr}: {error}"),
+    }
+}
+
+fn binding(connection: &Connection) -> Result<ChannelBinding, SessionError> {
+    Ok(connection.export_keying_material(EXPORTER_LABEL)?)
+}
+
+fn numbered(tunnels: &[Tunnel]) -> impl Iterator<Item = (u32, Tunnel)> {
+    (0..).zip(tunnels.iter().cloned())
+}

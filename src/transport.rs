@@ -1,0 +1,151 @@
+//! What a connection is to everyone above: flows opened and accepted, and an end with a reason.
+//!
+//! So far there is one transport, QUIC. All that is known of it is in [`quic`].
+
+mod quic;
+
+pub use quic::{Attempt, Connection, Endpoint, Receiver, Sender, connect};
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// Why a whole connection was closed: QUIC application error codes, chosen by us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum CloseCode {
+    /// The client is done.
+    Done = 0,
+    /// The login was refused.
+    LoginRefused = 1,
+    /// The peer broke the protocol.
+    Protocol = 2,
+    /// The side that closes is shutting down.
+    Shutdown = 3,
+    /// Login took too long.
+    LoginTimeout = 4,
+    /// The same client has connected anew.
+    Superseded = 5,
+    /// A tunnel was refused; the login's answer told which and why.
+    TunnelRefused = 6,
+}
+
+impl CloseCode {
+    const ALL: [Self; 7] = [
+        Self::Done,
+        Self::LoginRefused,
+        Self::Protocol,
+        Self::Shutdown,
+        Self::LoginTimeout,
+        Self::Superseded,
+        Self::TunnelRefused,
+    ];
+
+    fn from_wire(code: u64) -> Option<Self> {
+        Self::ALL.into_iter().find(|c| *c as u64 == code)
+    }
+}
+
+/// Why a flow broke: the code of its stream's RESET_STREAM and STOP_SENDING.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum ResetCode {
+    /// The TCP connection at the far side was reset, or a side gave the flow up.
+    Broken = 0x10,
+    /// The target refused the connection.
+    Refused = 0x11,
+    /// There is no way to the target.
+    Unreachable = 0x12,
+    /// The target did not answer in time.
+    TimedOut = 0x13,
+    /// The target's name does not resolve.
+    NoSuchName = 0x14,
+    /// There is no such tunnel, or its target is not allowed.
+    NotAllowed = 0x15,
+    /// The side that was to dial is shutting down.
+    Draining = 0x16,
+    /// The side that was to dial has no descriptors left.
+    Overloaded = 0x17,
+    /// The flow's header was not understood.
+    BadHeader = 0x18,
+}
+
+impl ResetCode {
+    const ALL: [Self; 9] = [
+        Self::Broken,
+        Self::Refused,
+        Self::Unreachable,
+        Self::TimedOut,
+        Self::NoSuchName,
+        Self::NotAllowed,
+        Self::Draining,
+        Self::Overloaded,
+        Self::BadHeader,
+    ];
+
+    /// What a peer meant; a code that we do not know still says that the flow broke.
+    fn from_wire(code: u64) -> Self {
+        Self::ALL
+            .into_iter()
+            .find(|c| *c as u64 == code)
+            .unwrap_or(Self::Broken)
+    }
+}
+
+impl fmt::Display for ResetCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Broken => "connection reset at the far side",
+            Self::Refused => "connection refused",
+            Self::Unreachable => "target unreachable",
+            Self::TimedOut => "target did not answer in time",
+            Self::NoSuchName => "target's name does not resolve",
+            Self::NotAllowed => "target not allowed",
+            Self::Draining => "far side is shutting down",
+            Self::Overloaded => "far side has no descriptors left",
+            Self::BadHeader => "far side did not understand the flow's header",
+        })
+    }
+}
+
+/// Why a connection is no more, or never was.
+#[derive(Clone, Debug, Error)]
+pub enum Lost {
+    /// The peer closed it, for a reason of this protocol's.
+    #[error("closed by the peer ({code:?}): {reason}")]
+    Closed {
+        /// The reason, in so far as this version knows it.
+        code: Option<CloseCode>,
+        /// The reason in the peer's words, fit to print.
+        reason: String,
+    },
+    /// We closed it.
+    #[error("closed here")]
+    Local,
+    /// The peer has not been heard of for too long.
+    #[error("nothing was heard from the peer in time")]
+    TimedOut,
+    /// The peer knows nothing of the connection: it was started anew.
+    #[error("the peer was started anew")]
+    Reset,
+    /// The peer presented another certificate than the trusted one.
+    #[error("the server's certificate is not the one in --cert")]
+    Certificate,
+    /// The peer speaks no protocol that we speak.
+    #[error("the peer speaks another version of the protocol, or another protocol")]
+    Version,
+    /// QUIC, TLS or the network failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Why a stream cannot be read or written.
+#[derive(Clone, Debug, Error)]
+pub enum StreamError {
+    /// The peer broke the flow.
+    #[error("{0}")]
+    Reset(ResetCode),
+    /// The connection is gone, and all of its streams with it.
+    #[error("the tunnel's connection was lost")]
+    Lost,
+}

@@ -1,0 +1,274 @@
+//! QUIC through quinn. This file and its children are the only ones that name quinn.
+
+mod path;
+mod socket;
+mod stream;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use std::{fmt, io};
+
+use aws_lc_rs::hmac;
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{ConnectionError, EndpointConfig, TokioRuntime, TransportErrorCode, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
+use rustls::AlertDescription;
+
+use self::path::Path;
+use super::{CloseCode, Lost};
+use crate::tunnel::ListenAddr;
+
+pub use stream::{Receiver, Sender};
+
+/// Flows that a peer may have open at once, after login.
+///
+/// Quinn keeps an entry for each, used or not, so it is not simply the largest number.
+const MAX_FLOWS: u32 = 16_384;
+
+/// Bytes that a connection may have unread, over all flows, before login and after it.
+const RECEIVE_WINDOW_BEFORE_LOGIN: u32 = 64 * 1024;
+const RECEIVE_WINDOW: u32 = 64 * 1024 * 1024;
+
+/// Longest that [`Endpoint::close`] and [`Connection::close`] wait for the goodbye to be sent.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// A server's socket, and the connections through it.
+#[derive(Debug)]
+pub struct Endpoint {
+    inner: quinn::Endpoint,
+    server: quinn::ServerConfig,
+    addr: SocketAddr,
+}
+
+impl Endpoint {
+    /// Binds a server's UDP socket.
+    ///
+    /// From `secret` come the keys of connection ids and stateless resets (RFC 9000, section
+    /// 10.3), so that a server with the same secret can end the connections of one that died.
+    pub fn bind(addr: ListenAddr, tls: rustls::ServerConfig, secret: [u8; 32]) -> io::Result<Self> {
+        let socket = socket::bind(addr)?;
+        let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
+        let addr = socket.local_addr()?;
+        let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &secret)));
+        let cid_key = u64::from_le_bytes(std::array::from_fn(|i| secret[i]));
+        config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(cid_key)));
+        config
+            .max_udp_payload_size(path::LARGEST_PAYLOAD)
+            .map_err(io::Error::other)?;
+        let server = quinn::ServerConfig::with_crypto(Arc::new(tls));
+        Ok(Self {
+            inner: endpoint(config, Some(server.clone()), socket)?,
+            server,
+            addr,
+        })
+    }
+
+    /// The address that was bound, with its real port.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Waits for the next client; none when the endpoint is closed. Cancel-safe.
+    pub async fn accept(&self) -> Option<Attempt> {
+        Some(Attempt {
+            incoming: self.inner.accept().await?,
+            server: self.server.clone(),
+        })
+    }
+
+    /// Closes all connections, and waits up to a second until their peers can know.
+    pub async fn close(&self, code: CloseCode, reason: &str) {
+        self.inner
+            .close(VarInt::from_u32(code as u32), reason.as_bytes());
+        let _ = tokio::time::timeout(GOODBYE, self.inner.wait_idle()).await;
+    }
+}
+
+/// A client at the door: its first packet has come, and nothing has been answered.
+#[derive(Debug)]
+pub struct Attempt {
+    incoming: quinn::Incoming,
+    server: quinn::ServerConfig,
+}
+
+impl Attempt {
+    /// Where it says it comes from.
+    pub fn remote_address(&self) -> SocketAddr {
+        canonical(self.incoming.remote_address())
+    }
+
+    /// Asks for proof of that address first (RFC 9000, section 8.1.2), at no cost of memory; the
+    /// attempt comes back if it has proved it already.
+    pub fn retry(self) -> Option<Self> {
+        let server = self.server;
+        self.incoming.retry().err().map(|e| Self {
+            incoming: e.into_incoming(),
+            server,
+        })
+    }
+
+    /// Drops it without an answer.
+    pub fn ignore(self) {
+        self.incoming.ignore();
+    }
+
+    /// Goes through the handshake. It has no deadline of its own. Not cancel-safe: the connection
+    /// is closed.
+    pub async fn handshake(self) -> Result<Connection, Lost> {
+        let remote = self.incoming.remote_address();
+        let mut config = self.server;
+        config.transport_config(Arc::new(
+            Path::to(remote).config(RECEIVE_WINDOW_BEFORE_LOGIN, 1),
+        ));
+        let connecting = self.incoming.accept_with(Arc::new(config)).map_err(lost)?;
+        Ok(Connection {
+            inner: connecting.await.map_err(lost)?,
+            endpoint: None,
+        })
+    }
+}
+
+/// Connects to a server from a new socket. It has no deadline of its own. Not cancel-safe: the
+/// attempt is given up.
+pub async fn connect(
+    remote: SocketAddr,
+    tls: Arc<rustls::ClientConfig>,
+) -> Result<Connection, Lost> {
+    let failed = |e: &dyn fmt::Display| Lost::Failed(e.to_string());
+    let any: IpAddr = match remote {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = socket::bind(SocketAddr::new(any, 0).into()).map_err(|e| failed(&e))?;
+    let path = Path::to(remote);
+    let mut config = EndpointConfig::default();
+    config
+        .max_udp_payload_size(path.max_payload())
+        .map_err(|e| failed(&e))?;
+    let endpoint = endpoint(config, None, socket).map_err(|e| failed(&e))?;
+    let tls = QuicClientConfig::try_from(tls).map_err(|e| failed(&e))?;
+    let mut client = quinn::ClientConfig::new(Arc::new(tls));
+    client.transport_config(Arc::new(path.config(RECEIVE_WINDOW, MAX_FLOWS)));
+    // The name plays no part: the certificate is compared byte for byte, and not asked for by name.
+    let connecting = endpoint
+        .connect_with(client, remote, "rstun")
+        .map_err(|e| failed(&e))?;
+    Ok(Connection {
+        inner: connecting.await.map_err(lost)?,
+        endpoint: Some(endpoint),
+    })
+}
+
+/// An encrypted connection to a peer. Clones are the same connection.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    inner: quinn::Connection,
+    /// At the client, the socket, which is this connection's alone.
+    endpoint: Option<quinn::Endpoint>,
+}
+
+impl Connection {
+    /// The peer's address as of now.
+    pub fn remote_address(&self) -> SocketAddr {
+        canonical(self.inner.remote_address())
+    }
+
+    /// Keying material of this connection for one purpose (RFC 9266).
+    pub fn export_keying_material(&self, label: &[u8]) -> Result<[u8; 32], Lost> {
+        let mut material = [0; 32];
+        self.inner
+            .export_keying_material(&mut material, label, b"")
+            .map_err(|_| Lost::Failed("TLS exports no keying material".into()))?;
+        Ok(material)
+    }
+
+    /// Lets a peer that has logged in open as many flows, and send as much, as any may.
+    pub fn admit(&self) {
+        self.inner.set_max_concurrent_bi_streams(MAX_FLOWS.into());
+        self.inner.set_receive_window(RECEIVE_WINDOW.into());
+    }
+
+    /// Opens a stream, waiting until the peer allows one more. Cancel-safe.
+    ///
+    /// The peer knows of it as soon as something is written.
+    pub async fn open(&self) -> Result<(Sender, Receiver), Lost> {
+        let (send, recv) = self.inner.open_bi().await.map_err(lost)?;
+        Ok((Sender::new(send), Receiver::new(recv)))
+    }
+
+    /// Waits for a stream of the peer's. Cancel-safe.
+    pub async fn accept(&self) -> Result<(Sender, Receiver), Lost> {
+        let (send, recv) = self.inner.accept_bi().await.map_err(lost)?;
+        Ok((Sender::new(send), Receiver::new(recv)))
+    }
+
+    /// Waits for the end of the connection, and tells its reason. Cancel-safe.
+    pub async fn closed(&self) -> Lost {
+        lost(self.inner.closed().await)
+    }
+
+    /// Closes the connection at once, with all of its flows; the reason reaches the peer.
+    pub async fn close(&self, code: CloseCode, reason: &str) {
+        self.inner
+            .close(VarInt::from_u32(code as u32), reason.as_bytes());
+        if let Some(endpoint) = &self.endpoint {
+            let _ = tokio::time::timeout(GOODBYE, endpoint.wait_idle()).await;
+        }
+    }
+}
+
+fn endpoint(
+    config: EndpointConfig,
+    server: Option<quinn::ServerConfig>,
+    socket: std::net::UdpSocket,
+) -> io::Result<quinn::Endpoint> {
+    let runtime = Arc::new(TokioRuntime);
+    let largest = config.get_max_udp_payload_size();
+    let socket = socket::Batches::new(socket, &*runtime, largest as usize)?;
+    quinn::Endpoint::new_with_abstract_socket(config, server, Arc::new(socket), runtime)
+}
+
+/// IPv4 clients of a socket that takes both families come with mapped addresses.
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}
+
+/// What the end of a connection means to those above.
+fn lost(error: ConnectionError) -> Lost {
+    let crypto = |alert: AlertDescription| TransportErrorCode::crypto(alert.into());
+    let no_protocol = crypto(AlertDescription::NoApplicationProtocol);
+    match error {
+        ConnectionError::VersionMismatch => Lost::Version,
+        ConnectionError::TransportError(e) if e.code == no_protocol => Lost::Version,
+        ConnectionError::ConnectionClosed(e) if e.error_code == no_protocol => Lost::Version,
+        // The alert that our own verifier's refusal turns into; a peer's would be the case below.
+        ConnectionError::TransportError(e) if e.code == crypto(AlertDescription::AccessDenied) => {
+            Lost::Certificate
+        }
+        ConnectionError::ApplicationClosed(e) => Lost::Closed {
+            code: CloseCode::from_wire(e.error_code.into_inner()),
+            reason: printable(&e.reason),
+        },
+        ConnectionError::TransportError(e) => Lost::Failed(e.to_string()),
+        ConnectionError::ConnectionClosed(e) => Lost::Failed(format!(
+            "closed by the peer ({}): {}",
+            e.error_code,
+            printable(&e.reason)
+        )),
+        ConnectionError::Reset => Lost::Reset,
+        ConnectionError::TimedOut => Lost::TimedOut,
+        ConnectionError::LocallyClosed => Lost::Local,
+        ConnectionError::CidsExhausted => Lost::Failed(error.to_string()),
+    }
+}
+
+/// A peer's text, without control characters that could lead a terminal astray.
+fn printable(text: &[u8]) -> String {
+    let visible = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    String::from_utf8_lossy(text)
+        .chars()
+        .map(visible)
+        .take(300)
+        .collect()
+}

@@ -1,0 +1,150 @@
+//! How large packets may be on the way to a peer, and how a connection is set up for that way.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::congestion::CubicConfig;
+use quinn::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+
+/// Largest UDP payload that we send or take.
+///
+/// Four of them fill what one system call with segmentation offload can carry (65507 bytes), and
+/// quinn's long headers have no room for a length of 16384 or more.
+pub(super) const LARGEST_PAYLOAD: u16 = 16_376;
+
+/// Smallest payload that QUIC works with (RFC 9000, section 14), which every path carries.
+const SMALLEST_PAYLOAD: u16 = 1200;
+
+/// What discovery climbs to where the system does not tell the first hop's MTU: Ethernet's with
+/// IPv6 and its headers.
+const USUAL_PAYLOAD: u16 = 1452;
+
+/// Packets that a connection may send before anything is known of its path.
+const INITIAL_PACKETS: u64 = 32;
+
+/// Bytes that one flow may have in flight, or unread at its receiver.
+const STREAM_WINDOW: u32 = 2_900_000;
+
+/// Bytes that a connection keeps for retransmission.
+const SEND_WINDOW: u64 = 8 * 1024 * 1024;
+
+/// Longest silence before a connection counts as lost.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Time between packets of a connection that has nothing to say, for NATs to remember it.
+const KEEP_ALIVE: Duration = Duration::from_secs(3);
+
+/// The way to a peer, as far as this machine's routes tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Path {
+    /// It does not leave this machine.
+    Loopback,
+    /// It leaves by a link that carries payloads of at most this size.
+    Link(u16),
+}
+
+impl Path {
+    /// Asks the system about the way to an address.
+    pub(super) fn to(remote: SocketAddr) -> Self {
+        let headers = match remote.ip().to_canonical() {
+            std::net::IpAddr::V4(_) => 20 + 8,
+            std::net::IpAddr::V6(_) => 40 + 8,
+        };
+        match first_hop_mtu(remote) {
+            // No link has that; a route through the loopback device does.
+            Some(mtu) if mtu >= 65_535 => Self::Loopback,
+            Some(mtu) => {
+                let payload = mtu.saturating_sub(headers).min(LARGEST_PAYLOAD.into());
+                Self::Link((payload as u16).max(SMALLEST_PAYLOAD))
+            }
+            None => Self::Link(USUAL_PAYLOAD),
+        }
+    }
+
+    /// Largest UDP payload that can come along it.
+    pub(super) fn max_payload(self) -> u16 {
+        match self {
+            Self::Loopback => LARGEST_PAYLOAD,
+            Self::Link(payload) => payload.max(USUAL_PAYLOAD),
+        }
+    }
+
+    /// UDP payload that a connection begins with.
+    fn initial_payload(self) -> u16 {
+        match self {
+            Self::Loopback => LARGEST_PAYLOAD,
+            Self::Link(_) => SMALLEST_PAYLOAD,
+        }
+    }
+
+    /// A connection's settings; the window is over all flows, which the peer may open so many of.
+    pub(super) fn config(self, receive_window: u32, flows: u32) -> TransportConfig {
+        let mut config = TransportConfig::default();
+        match self {
+            Self::Loopback => {
+                // Nothing on the way could be smaller, so a burst of losses says nothing of it.
+                config.min_mtu(LARGEST_PAYLOAD);
+                config.mtu_discovery_config(None);
+            }
+            Self::Link(payload) => {
+                let mut discovery = MtuDiscoveryConfig::default();
+                discovery.upper_bound(payload);
+                config.mtu_discovery_config(Some(discovery));
+            }
+        }
+        // With less than a few packets, each would wait for the delayed acknowledgement of the last.
+        let mut congestion = CubicConfig::default();
+        congestion.initial_window(INITIAL_PACKETS * u64::from(self.initial_payload()));
+        let mut acks = AckFrequencyConfig::default();
+        acks.ack_eliciting_threshold(10u32.into());
+        config
+            .initial_mtu(self.initial_payload())
+            .congestion_controller_factory(Arc::new(congestion))
+            .ack_frequency_config(Some(acks))
+            .max_idle_timeout(IdleTimeout::try_from(IDLE_TIMEOUT).ok())
+            .keep_alive_interval(Some(KEEP_ALIVE))
+            .receive_window(VarInt::from_u32(receive_window))
+            .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+            .send_window(SEND_WINDOW)
+            .max_concurrent_bidi_streams(VarInt::from_u32(flows))
+            .max_concurrent_uni_streams(VarInt::from_u32(0))
+            .datagram_receive_buffer_size(None);
+        config
+    }
+}
+
+/// The MTU of the route to an address, from a socket that sends nothing.
+#[cfg(target_os = "linux")]
+fn first_hop_mtu(remote: SocketAddr) -> Option<u32> {
+    use rustix::net::sockopt;
+
+    let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+    let any = match remote {
+        SocketAddr::V4(_) => "0.0.0.0:0",
+        SocketAddr::V6(_) => "[::]:0",
+    };
+    let socket = std::net::UdpSocket::bind(any).ok()?;
+    socket.connect(remote).ok()?;
+    match remote {
+        SocketAddr::V4(_) => sockopt::ip_mtu(&socket).ok(),
+        SocketAddr::V6(_) => sockopt::ipv6_mtu(&socket).ok(),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn first_hop_mtu(_remote: SocketAddr) -> Option<u32> {
+    None
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_known_by_its_route() {
+        assert_eq!(Path::to("127.0.0.1:1".parse().unwrap()), Path::Loopback);
+        let mapped = "[::ffff:127.0.0.1]:1".parse().unwrap();
+        assert_eq!(Path::to(mapped), Path::Loopback);
+    }
+}

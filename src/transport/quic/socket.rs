@@ -1,0 +1,148 @@
+//! The UDP socket below a QUIC endpoint: its buffers, and batches that the kernel can take.
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::pin::Pin;
+use std::sync::{Arc, Once};
+use std::task::{Context, Poll};
+
+use quinn::udp::{RecvMeta, Transmit};
+use quinn::{AsyncUdpSocket, Runtime, UdpPoller};
+use socket2::{Domain, Protocol, Socket, Type};
+use tracing::warn;
+
+use crate::tunnel::ListenAddr;
+
+/// Bytes asked for in each direction; the usual 208 KiB drop packets at speed.
+const BUFFER: usize = 4 * 1024 * 1024;
+
+/// Most bytes that one system call can send as a UDP datagram or as segments of one.
+const MAX_BATCH: usize = 65_507;
+
+/// Binds a UDP socket with large buffers; "all addresses" takes IPv4 where there is no IPv6.
+pub(super) fn bind(addr: ListenAddr) -> io::Result<UdpSocket> {
+    match addr.ip {
+        Some(ip) => bind_to(ip, addr.port),
+        None => bind_to(Ipv6Addr::UNSPECIFIED.into(), addr.port).or_else(|e| match e.kind() {
+            io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(e),
+            _ => bind_to(Ipv4Addr::UNSPECIFIED.into(), addr.port),
+        }),
+    }
+}
+
+fn bind_to(ip: IpAddr, port: u16) -> io::Result<UdpSocket> {
+    let addr = SocketAddr::new(ip, port);
+    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    if ip.is_ipv6() {
+        socket.set_only_v6(!ip.is_unspecified())?;
+    }
+    enlarge_buffers(&socket);
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    Ok(socket.into())
+}
+
+/// Asks for large buffers; small ones cost speed, so what falls short is said, but once.
+fn enlarge_buffers(socket: &Socket) {
+    static SAID: Once = Once::new();
+    let _ = socket.set_recv_buffer_size(BUFFER);
+    let _ = socket.set_send_buffer_size(BUFFER);
+    let granted = [socket.recv_buffer_size(), socket.send_buffer_size()];
+    // Linux counts its bookkeeping in, and so reports twice what it granted.
+    let halves = if cfg!(target_os = "linux") { 2 } else { 1 };
+    let short = |size: &io::Result<usize>| size.as_ref().is_ok_and(|s| s / halves < BUFFER);
+    if granted.iter().any(short) {
+        SAID.call_once(|| {
+            let [recv, send] = granted.map(|size| size.unwrap_or(0) / halves / 1024);
+            warn!(
+                "the system grants UDP buffers of {recv} KiB to receive and {send} KiB to send, \
+                 which costs speed; on Linux mend it with \
+                 `sysctl -w net.core.rmem_max={BUFFER} net.core.wmem_max={BUFFER}`"
+            );
+        });
+    }
+}
+
+/// A socket that cuts batches to what one system call can carry.
+///
+/// Quinn hands over up to ten packets at once whatever their size, and takes the kernel's refusal
+/// of a batch above 64 KiB for a lost batch.
+#[derive(Debug)]
+pub(super) struct Batches {
+    inner: Arc<dyn AsyncUdpSocket>,
+    receive_segments: usize,
+}
+
+impl Batches {
+    /// Wraps a bound socket whose peers send payloads of at most so many bytes.
+    pub(super) fn new(
+        socket: UdpSocket,
+        runtime: &dyn Runtime,
+        largest_payload: usize,
+    ) -> io::Result<Self> {
+        let inner = runtime.wrap_udp_socket(socket)?;
+        // Quinn multiplies the two into the size of a receive buffer, of which 64 KiB can be used.
+        let receive_segments = inner
+            .max_receive_segments()
+            .min(MAX_BATCH / largest_payload + 1);
+        Ok(Self {
+            inner,
+            receive_segments,
+        })
+    }
+}
+
+impl AsyncUdpSocket for Batches {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        self.inner.clone().create_io_poller()
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let segment = match transmit.segment_size {
+            Some(size) if transmit.contents.len() > MAX_BATCH => size,
+            _ => return self.inner.try_send(transmit),
+        };
+        let batch = (MAX_BATCH / segment).max(1) * segment;
+        for (i, contents) in transmit.contents.chunks(batch).enumerate() {
+            let part = Transmit {
+                destination: transmit.destination,
+                ecn: transmit.ecn,
+                contents,
+                segment_size: (contents.len() > segment).then_some(segment),
+                src_ip: transmit.src_ip,
+            };
+            match self.inner.try_send(&part) {
+                // Some have gone, so to try all of them again would send those twice: the rest
+                // counts as lost on the way.
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock && i > 0 => return Ok(()),
+                result => result?,
+            }
+        }
+        Ok(())
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        self.inner.poll_recv(cx, bufs, meta)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        self.inner.max_transmit_segments()
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        self.receive_segments
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.inner.may_fragment()
+    }
+}
