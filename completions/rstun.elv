@@ -1,0 +1,91 @@
+
+use builtin;
+use str;
+
+set edit:completion:arg-completer[rstun] = {|@words|
+    fn spaces {|n|
+        builtin:repeat $n ' ' | str:join ''
+    }
+    fn cand {|text desc|
+        edit:complex-candidate $text &display=$text' '(spaces (- 14 (wcswidth $text)))$desc
+    }
+    var command = 'rstun'
+    for word $words[1..-1] {
+        if (str:has-prefix $word '-') {
+            break
+        }
+        set command = $command';'$word
+    }
+    var completions = [
+        &'rstun'= {
+            cand -h 'Print help'
+            cand --help 'Print help'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand server 'Stand where both sides reach it, and carry clients'' tunnels'
+            cand client 'Connect to a server, and keep tunnels up'
+            cand keygen 'Make a key and a certificate for a server'
+            cand bench 'Measure what a tunnel does on this machine'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'rstun;server'= {
+            cand --addr 'UDP address to listen on; a bare port means all addresses'
+            cand --downstream 'Address that TunnelOut may reach, repeatable; a bare port is at 127.0.0.1'
+            cand --password 'Password; others on this machine can see it in the list of processes'
+            cand --password-file 'File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]'
+            cand --cert 'Certificate, DER or PEM [default: certificate.der in the configuration directory]'
+            cand --key 'Private key of the certificate, DER or PEM [default: priv_key.der beside it]'
+            cand --drain 'Time that open connections have to finish after Ctrl-C or SIGTERM'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'rstun;client'= {
+            cand --server-addr 'Server to connect to; the port is 6060 if left out'
+            cand --mode 'Direction of each --addr-mapping'
+            cand --addr-mapping 'Tunnel in the direction of --mode, repeatable'
+            cand -L 'Listen on LOCAL here, dial REMOTE at the server, repeatable'
+            cand --tunnel-out 'Listen on LOCAL here, dial REMOTE at the server, repeatable'
+            cand -R 'Listen on REMOTE at the server, dial LOCAL here, repeatable'
+            cand --tunnel-in 'Listen on REMOTE at the server, dial LOCAL here, repeatable'
+            cand --password 'Password; others on this machine can see it in the list of processes'
+            cand --password-file 'File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]'
+            cand --cert 'Copy of the server''s certificate, DER or PEM [default: certificate.der in the configuration directory]'
+            cand --drain 'Time that open connections have to finish after Ctrl-C or SIGTERM'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'rstun;keygen'= {
+            cand --out-dir 'Directory for certificate.der and priv_key.der, made if it is not there'
+            cand --host 'Name or IP address to write into the certificate, repeatable'
+            cand --days 'Days until the certificate expires (rstun''s own clients compare bytes, not dates)'
+            cand --force 'Replace files that are there'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'rstun;bench'= {
+            cand --seconds 'Time for each measurement'
+            cand --streams 'How many connections carry the bulk data, each number measured in turn'
+            cand --json 'Print JSON in place of a table'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'rstun;help'= {
+            cand server 'Stand where both sides reach it, and carry clients'' tunnels'
+            cand client 'Connect to a server, and keep tunnels up'
+            cand keygen 'Make a key and a certificate for a server'
+            cand bench 'Measure what a tunnel does on this machine'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'rstun;help;server'= {
+        }
+        &'rstun;help;client'= {
+        }
+        &'rstun;help;keygen'= {
+        }
+        &'rstun;help;bench'= {
+        }
+        &'rstun;help;help'= {
+        }
+    ]
+    $completions[$command]
+}

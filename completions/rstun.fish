@@ -1,0 +1,66 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_rstun_global_optspecs
+    string join \n h/help V/version
+end
+
+function __fish_rstun_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_rstun_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_rstun_using_subcommand
+    set -l cmd (__fish_rstun_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c rstun -n "__fish_rstun_needs_command" -s h -l help -d 'Print help'
+complete -c rstun -n "__fish_rstun_needs_command" -s V -l version -d 'Print version'
+complete -c rstun -n "__fish_rstun_needs_command" -f -a "server" -d 'Stand where both sides reach it, and carry clients\' tunnels'
+complete -c rstun -n "__fish_rstun_needs_command" -f -a "client" -d 'Connect to a server, and keep tunnels up'
+complete -c rstun -n "__fish_rstun_needs_command" -f -a "keygen" -d 'Make a key and a certificate for a server'
+complete -c rstun -n "__fish_rstun_needs_command" -f -a "bench" -d 'Measure what a tunnel does on this machine'
+complete -c rstun -n "__fish_rstun_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l addr -d 'UDP address to listen on; a bare port means all addresses' -r
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l downstream -d 'Address that TunnelOut may reach, repeatable; a bare port is at 127.0.0.1' -r
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l password -d 'Password; others on this machine can see it in the list of processes' -r
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l password-file -d 'File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l cert -d 'Certificate, DER or PEM [default: certificate.der in the configuration directory]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l key -d 'Private key of the certificate, DER or PEM [default: priv_key.der beside it]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l drain -d 'Time that open connections have to finish after Ctrl-C or SIGTERM' -r
+complete -c rstun -n "__fish_rstun_using_subcommand server" -s h -l help -d 'Print help'
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l server-addr -d 'Server to connect to; the port is 6060 if left out' -r
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l mode -d 'Direction of each --addr-mapping' -r -f -a "TunnelOut\t'The client listens, traffic goes out at the server\'s side'
+TunnelIn\t'The server listens, traffic comes in to the client\'s side'"
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l addr-mapping -d 'Tunnel in the direction of --mode, repeatable' -r
+complete -c rstun -n "__fish_rstun_using_subcommand client" -s L -l tunnel-out -d 'Listen on LOCAL here, dial REMOTE at the server, repeatable' -r
+complete -c rstun -n "__fish_rstun_using_subcommand client" -s R -l tunnel-in -d 'Listen on REMOTE at the server, dial LOCAL here, repeatable' -r
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l password -d 'Password; others on this machine can see it in the list of processes' -r
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l password-file -d 'File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l cert -d 'Copy of the server\'s certificate, DER or PEM [default: certificate.der in the configuration directory]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l drain -d 'Time that open connections have to finish after Ctrl-C or SIGTERM' -r
+complete -c rstun -n "__fish_rstun_using_subcommand client" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l out-dir -d 'Directory for certificate.der and priv_key.der, made if it is not there' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l host -d 'Name or IP address to write into the certificate, repeatable' -r
+complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l days -d 'Days until the certificate expires (rstun\'s own clients compare bytes, not dates)' -r
+complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l force -d 'Replace files that are there'
+complete -c rstun -n "__fish_rstun_using_subcommand keygen" -s h -l help -d 'Print help'
+complete -c rstun -n "__fish_rstun_using_subcommand bench" -l seconds -d 'Time for each measurement' -r
+complete -c rstun -n "__fish_rstun_using_subcommand bench" -l streams -d 'How many connections carry the bulk data, each number measured in turn' -r
+complete -c rstun -n "__fish_rstun_using_subcommand bench" -l json -d 'Print JSON in place of a table'
+complete -c rstun -n "__fish_rstun_using_subcommand bench" -s h -l help -d 'Print help'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client keygen bench help" -f -a "server" -d 'Stand where both sides reach it, and carry clients\' tunnels'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client keygen bench help" -f -a "client" -d 'Connect to a server, and keep tunnels up'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client keygen bench help" -f -a "keygen" -d 'Make a key and a certificate for a server'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client keygen bench help" -f -a "bench" -d 'Measure what a tunnel does on this machine'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client keygen bench help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
