@@ -174,7 +174,12 @@ pub struct KeygenFlags {
     pub out_dir: PathBuf,
 
     /// Name or IP address to write into the certificate, repeatable
-    #[arg(long, value_name = "NAME-or-IP", default_value = "localhost")]
+    #[arg(
+        long,
+        value_name = "NAME-or-IP",
+        default_value = "localhost",
+        value_parser = certificate_host
+    )]
     pub host: Vec<String>,
 
     /// Days until the certificate expires (rstun's own clients compare bytes, not dates)
@@ -232,6 +237,24 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
+/// What is wrong with a command line, as one line.
+///
+/// Clap's own text says it in several, with the whole usage behind it.
+pub fn explain(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let lines = text.lines().take_while(|l| !l.starts_with("Usage:"));
+    let words = lines.flat_map(str::split_whitespace).collect::<Vec<_>>();
+    format!("{}; see --help", words.join(" "))
+}
+
+/// Certificates hold names in ASCII.
+fn certificate_host(s: &str) -> Result<String, &'static str> {
+    if s.is_empty() || !s.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err("write the name in ASCII (xn--... for an international one), or an IP address");
+    }
+    Ok(s.to_owned())
+}
+
 /// The subcommand that a link's name stands for.
 fn personality(argv0: &OsString) -> Option<&'static str> {
     let stem = Path::new(argv0).file_name()?.to_str()?;
@@ -269,6 +292,18 @@ mod tests {
     fn the_password_is_not_in_debug_output() {
         let cli = parse("rstund --password hunter2").unwrap();
         assert!(!format!("{cli:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_mistake_is_explained_in_one_line() {
+        let missing = parse("rstunc --mode TunnelOut").unwrap_err();
+        assert_eq!(
+            explain(&missing),
+            "error: the following required arguments were not provided: \
+             --server-addr <HOST[:PORT]> --addr-mapping <LOCAL^REMOTE>; see --help"
+        );
+        let unknown = parse("rstunc --mode Tunnelout2 --server-addr a").unwrap_err();
+        assert!(explain(&unknown).contains("[possible values: TunnelOut, TunnelIn]"));
     }
 
     #[test]

@@ -18,10 +18,9 @@ use self::backoff::Backoff;
 use crate::config::ClientConfig;
 use crate::connector;
 use crate::listener::Listener;
-use crate::session::{self, Ended, Instance, Local, LoggedIn, Opener, SessionError};
+use crate::session::{self, ALPN, Ended, Instance, Local, LoggedIn, Opener, SessionError};
 use crate::transport::{self, Connection, Lost};
 use crate::tunnel::{Direction, Tunnel};
-use crate::wire::ALPN;
 
 /// Longest that connecting to one address, and then the login, may take.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -82,6 +81,7 @@ impl Client {
                     .await;
             });
         }
+        info!("connecting to {}", self.config.server);
         let mut backoff = Backoff::new();
         while !self.stop.is_cancelled() {
             let stop = self.stop.clone();

@@ -67,11 +67,7 @@ const EXIT_INTERRUPTED: i32 = 130;
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match cli::parse_from(args) {
         Ok(cli) => cli,
-        Err(e) => {
-            // Help and version are errors to clap, and go to standard output with code 0.
-            let _ = e.print();
-            return u8::try_from(e.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
-        }
+        Err(e) => return explain(&e),
     };
     let started = match cli.command {
         Command::Server(flags) => ServerConfig::new(flags).map(|config| {
@@ -90,6 +86,18 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Err(e)) => fail(&e, ExitCode::FAILURE),
         Err(e) => fail(&e, ExitCode::from(EXIT_USAGE)),
     }
+}
+
+/// Prints what clap has to say, which may also be the help or the version that was asked for.
+fn explain(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand as NothingTyped;
+
+    if !error.use_stderr() || error.kind() == NothingTyped {
+        let _ = error.print();
+    } else {
+        eprintln!("{}", cli::explain(error));
+    }
+    u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
 fn fail(error: &anyhow::Error, code: ExitCode) -> ExitCode {

@@ -13,9 +13,8 @@ use tracing::{debug, info, warn};
 
 use crate::access::Access;
 use crate::config::ServerConfig;
-use crate::session::{self, Ended, Instance, SessionError};
+use crate::session::{self, ALPN, Ended, Instance, SessionError};
 use crate::transport::{Attempt, CloseCode, Connection, Endpoint, Lost};
-use crate::wire::ALPN;
 
 /// Longest that a handshake and a login may take together.
 const LOGIN_DEADLINE: Duration = Duration::from_secs(5);
@@ -130,7 +129,7 @@ fn admit(attempt: Attempt, pending: &mut JoinSet<Option<Greeted>>, shared: &Arc<
                 let ours = String::from_utf8_lossy(ALPN);
                 warn!("{from}: a client of another version was refused; this server speaks {ours}");
             }
-            Ok(Err(SessionError::WrongPassword)) => warn!("{from}: refused, wrong password"),
+            Ok(Err(SessionError::WrongPassword)) => warn!("{from}: refused, its password is wrong"),
             Ok(Err(e)) => debug!("{from}: {e}"),
             Err(_) => debug!("{from}: no login in time"),
         }

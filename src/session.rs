@@ -27,6 +27,7 @@ use crate::transport::{CloseCode, Connection, Lost, ResetCode, StreamError};
 use crate::tunnel::Tunnel;
 use crate::wire::{DecodeError, Message};
 
+pub use crate::wire::ALPN;
 pub use flow::{Local, Opener};
 pub use login::{Instance, LoggedIn, Newcomer, greet, login};
 
@@ -43,7 +44,7 @@ pub enum SessionError {
     #[error("the peer broke the protocol: an unexpected message, or the end of the control stream")]
     Unexpected,
     /// The proof is not one of our password.
-    #[error("wrong password")]
+    #[error("wrong password: the server has another one")]
     WrongPassword,
     /// The server does not give us tunnels: each with its reason.
     #[error("the server refused {}", list(.0))]

@@ -129,7 +129,10 @@ pub enum Lost {
     #[error("the peer was started anew")]
     Reset,
     /// The peer presented another certificate than the trusted one.
-    #[error("the server's certificate is not the one in --cert")]
+    #[error(
+        "the server's certificate is not the one in --cert; copy certificate.der from the server \
+         again, unless someone stands between you and it"
+    )]
     Certificate,
     /// The peer speaks no protocol that we speak.
     #[error("the peer speaks another version of the protocol, or another protocol")]
