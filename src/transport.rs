@@ -112,7 +112,7 @@ impl fmt::Display for ResetCode {
 #[derive(Clone, Debug, Error)]
 pub enum Lost {
     /// The peer closed it, for a reason of this protocol's.
-    #[error("closed by the peer ({code:?}): {reason}")]
+    #[error("closed by the peer: {reason}")]
     Closed {
         /// The reason, in so far as this version knows it.
         code: Option<CloseCode>,
