@@ -1,7 +1,8 @@
 //! `rstun bench`: what a tunnel does on this machine.
 //!
 //! A real server and a real client, each in a thread of its own as they would be in a process, with
-//! a certificate just made, over loopback. [`load`] drives TCP through a TunnelOut between them.
+//! a certificate just made, over loopback. Plain threads drive TCP through a TunnelOut between
+//! them.
 
 mod load;
 mod pair;

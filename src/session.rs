@@ -1,6 +1,6 @@
 //! A session: an authenticated client on a connection, seen from either side.
 //!
-//! After [login](self::login) both sides do the same: carry flows, and end in order. Each tunnel
+//! After [login] both sides do the same: carry flows, and end in order. Each tunnel
 //! is known by its number, its place in the client's login. The side that listens opens a stream
 //! for each visitor; the other side dials.
 

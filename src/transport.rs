@@ -1,6 +1,6 @@
 //! What a connection is to everyone above: flows opened and accepted, and an end with a reason.
 //!
-//! So far there is one transport, QUIC. All that is known of it is in [`quic`].
+//! So far there is one transport, QUIC. All that is known of it is in its child `quic`.
 
 mod quic;
 

@@ -1,0 +1,352 @@
+//! Programs under test and the sockets around them.
+
+use std::fmt::Display;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+pub(crate) mod sockets;
+pub(crate) mod tunnel;
+
+/// How long anything may take before a test gives up on it: far longer than it takes on a machine whose
+/// cores are all busy with something else.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The password of every test that is not about passwords.
+pub(crate) const PASSWORD: &str = "123456";
+
+/// The binary under test.
+const BINARY: &str = env!("CARGO_BIN_EXE_rstun");
+
+/// A directory of one test's own, with a certificate, its key, and `rstun`, `rstund` and `rstunc` in it.
+pub(crate) struct Site {
+    dir: TempDir,
+}
+
+impl Site {
+    /// A new directory with the three links and a fresh key pair.
+    pub(crate) fn new() -> Self {
+        let site = Self::without_keys();
+        let keygen = site.run(site.command("rstun").arg("keygen"));
+        assert_eq!(keygen.code, 0, "keygen failed:\n{}", keygen.stderr);
+        site
+    }
+
+    /// A new directory with the three links alone.
+    pub(crate) fn without_keys() -> Self {
+        let dir = TempDir::new().expect("a temporary directory");
+        let site = Self { dir };
+        for name in ["rstun", "rstund", "rstunc"] {
+            site.link(name);
+        }
+        site
+    }
+
+    /// Makes a link to the binary at `name`, a path relative to the site.
+    pub(crate) fn link(&self, name: &str) {
+        let link = self.path(name);
+        let parent = link.parent().expect("a link within the site");
+        std::fs::create_dir_all(parent).expect("a directory for the link");
+        symlink(BINARY, link).expect("a link to the binary");
+    }
+
+    /// The full path of something in the site.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes a file in the site.
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        std::fs::write(self.path(name), content).expect("a file in the site");
+    }
+
+    /// Reads a file in the site.
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name))
+            .unwrap_or_else(|error| panic!("{name} cannot be read: {error}"))
+    }
+
+    /// A command that runs the link `name` by its full path, within the site, with nothing of the
+    /// caller's settings in its environment.
+    pub(crate) fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(self.path(name));
+        command
+            .current_dir(self.dir.path())
+            .env("HOME", self.dir.path())
+            .env_remove("XDG_CONFIG_HOME")
+            .env_remove("RSTUN_PASSWORD")
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn run(&self, command: &mut Command) -> Ended {
+        Program::start(command).ended()
+    }
+
+    /// `rstund` on a port of its choice at 127.0.0.1, with the site's keys and [`PASSWORD`], ready to
+    /// relay to `targets`.
+    pub(crate) fn server(&self, targets: &[SocketAddr]) -> Program {
+        self.server_with("127.0.0.1:0", targets, &[])
+    }
+
+    /// As [`Site::server`], at `addr` and with more arguments.
+    pub(crate) fn server_with(
+        &self,
+        addr: impl Display,
+        targets: &[SocketAddr],
+        more: &[&str],
+    ) -> Program {
+        let mut command = self.command("rstund");
+        command.arg("--addr").arg(addr.to_string()).args(more);
+        command.args(["--password", PASSWORD]);
+        command.args(["--cert", "certificate.der", "--key", "priv_key.der"]);
+        for target in targets {
+            command.arg("--downstream").arg(target.to_string());
+        }
+        Program::start(&mut command)
+    }
+
+    /// As [`Site::server`], at an address where a server has been before. The client of another test may have
+    /// been given that port for its own in between, so this tries until it is free.
+    pub(crate) fn server_again(&self, addr: SocketAddr, targets: &[SocketAddr]) -> Program {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let server = self.server_with(addr, targets, &[]);
+            if server.line_or_end("listening on ") {
+                return server;
+            }
+            assert!(Instant::now() < deadline, "{addr} stays taken");
+        }
+    }
+
+    /// `rstunc` for the server at `server`, with the site's certificate, [`PASSWORD`] and `more`.
+    pub(crate) fn client(&self, server: impl Display, more: &[&str]) -> Program {
+        let mut command = self.command("rstunc");
+        command.arg("--server-addr").arg(server.to_string());
+        command.args(["--password", PASSWORD, "--cert", "certificate.der"]);
+        Program::start(command.args(more))
+    }
+}
+
+/// A signal that asks a program to end in order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Signal {
+    /// What a service manager sends.
+    Terminate,
+    /// What Ctrl-C sends.
+    Interrupt,
+}
+
+/// How a program ended and what it said.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// The exit code; -1 where a signal ended the program.
+    pub(crate) code: i32,
+    /// All lines of standard output.
+    pub(crate) stdout: String,
+    /// All lines of standard error.
+    pub(crate) stderr: String,
+}
+
+impl Ended {
+    /// The one line that starts with `error:`. Fails where there is none, or more than one, or a panic.
+    pub(crate) fn error(&self) -> &str {
+        assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
+        let mut lines = self.stderr.lines().filter(|l| l.starts_with("error:"));
+        let line = lines
+            .next()
+            .unwrap_or_else(|| panic!("no `error:` line in:\n{}", self.stderr));
+        assert_eq!(lines.next(), None, "a second `error:` line");
+        line
+    }
+}
+
+/// A running program. It is killed when dropped.
+pub(crate) struct Program {
+    child: Child,
+    output: Arc<Output>,
+}
+
+impl Program {
+    /// Starts a command made by [`Site::command`].
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command.spawn().expect("the binary starts");
+        let output = Arc::new(Output::default());
+        let stdout = child.stdout.take().expect("a pipe from stdout");
+        let stderr = child.stderr.take().expect("a pipe from stderr");
+        output.clone().follow(Stream::Stdout, stdout);
+        output.clone().follow(Stream::Stderr, stderr);
+        Self { child, output }
+    }
+
+    /// Waits for a line that contains `part` and returns it.
+    pub(crate) fn line(&self, part: &str) -> String {
+        self.nth_line(1, part)
+    }
+
+    /// Waits for the `n`th line (from 1) that contains `part` and returns it.
+    pub(crate) fn nth_line(&self, n: usize, part: &str) -> String {
+        self.output
+            .wait(&format!("line {n} with {part:?}"), |seen| {
+                let mut matching = seen.lines.iter().filter(|(_, line)| line.contains(part));
+                matching.nth(n - 1).map(|(_, line)| line.clone())
+            })
+    }
+
+    /// Waits for a line that contains `part`, and says whether it came before the program's end.
+    fn line_or_end(&self, part: &str) -> bool {
+        self.output.wait("the end", |seen| {
+            let said = seen.lines.iter().any(|(_, line)| line.contains(part));
+            (said || seen.closed == 2).then_some(said)
+        })
+    }
+
+    /// How many lines so far contain `part`.
+    pub(crate) fn count(&self, part: &str) -> usize {
+        let seen = self.output.seen();
+        seen.lines.iter().filter(|(_, l)| l.contains(part)).count()
+    }
+
+    /// Waits for a line with `part` and reads the address that follows it there.
+    pub(crate) fn addr(&self, part: &str) -> SocketAddr {
+        self.nth_addr(1, part)
+    }
+
+    /// Waits for the `n`th line with `part` and reads the address that follows it there.
+    pub(crate) fn nth_addr(&self, n: usize, part: &str) -> SocketAddr {
+        let line = self.nth_line(n, part);
+        let (_, rest) = line.split_once(part).expect("a line with the part");
+        let word = rest.split_whitespace().next().unwrap_or_default();
+        word.trim_end_matches([',', ';', '.'])
+            .parse()
+            .unwrap_or_else(|error| panic!("{word:?} is not an address ({error}) in {line:?}"))
+    }
+
+    /// Waits for a server to be ready and returns its address.
+    pub(crate) fn server_addr(&self) -> SocketAddr {
+        self.addr("listening on ")
+    }
+
+    /// Sends a signal. The program has not been waited for, so its id is still its own.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let name = match signal {
+            Signal::Terminate => "TERM",
+            Signal::Interrupt => "INT",
+        };
+        let script = format!("kill -{name} {}", self.child.id());
+        let status = Command::new("sh").args(["-c", &script]).status();
+        assert!(status.expect("a shell").success(), "{script}");
+    }
+
+    /// Ends the program as `kill -9` does and waits until it is gone.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("kill -9");
+        self.ended();
+    }
+
+    /// Waits until the program ends by itself.
+    pub(crate) fn ended(mut self) -> Ended {
+        self.output.wait("the end of the program", |seen| {
+            (seen.closed == 2).then_some(())
+        });
+        let status = self.child.wait().expect("an exit status");
+        let seen = self.output.seen();
+        Ended {
+            code: status.code().unwrap_or(-1),
+            stdout: seen.text(Some(Stream::Stdout)),
+            stderr: seen.text(Some(Stream::Stderr)),
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let id = self.child.id();
+            eprintln!("--- process {id} ---\n{}", self.output.seen().text(None));
+        }
+        // Both fail only where the program has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Which of a program's two streams a line came from.
+#[derive(Clone, Copy, PartialEq)]
+enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// What a program has said so far, filled by a thread for each stream.
+#[derive(Default)]
+struct Output {
+    seen: Mutex<Seen>,
+    grown: Condvar,
+}
+
+#[derive(Default)]
+struct Seen {
+    lines: Vec<(Stream, String)>,
+    /// How many of the two streams have ended.
+    closed: usize,
+}
+
+impl Seen {
+    fn text(&self, stream: Option<Stream>) -> String {
+        let wanted = |from: &Stream| stream.is_none_or(|stream| stream == *from);
+        let lines = self.lines.iter().filter(|(from, _)| wanted(from));
+        lines.map(|(_, line)| format!("{line}\n")).collect()
+    }
+}
+
+impl Output {
+    /// Reads `pipe` to its end on a thread.
+    fn follow(self: Arc<Self>, stream: Stream, pipe: impl Read + Send + 'static) {
+        std::thread::spawn(move || {
+            for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
+                let line = String::from_utf8_lossy(&line).into_owned();
+                self.seen().lines.push((stream, line));
+                self.grown.notify_all();
+            }
+            self.seen().closed += 1;
+            self.grown.notify_all();
+        });
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until `found` finds something. Fails at the deadline, or when the program has ended without.
+    fn wait<T>(&self, what: &str, found: impl Fn(&Seen) -> Option<T>) -> T {
+        let deadline = Instant::now() + DEADLINE;
+        let mut seen = self.seen();
+        loop {
+            if let Some(it) = found(&seen) {
+                return it;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let why = match (seen.closed, left.is_zero()) {
+                (2, _) => "the program ended",
+                (_, true) => "time is up",
+                _ => {
+                    let waited = self.grown.wait_timeout(seen, left);
+                    seen = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    continue;
+                }
+            };
+            panic!("no {what}: {why}; output:\n{}", seen.text(None));
+        }
+    }
+}
