@@ -3,6 +3,7 @@
 //! An end is passed on as an end, in its direction alone; anything else breaks the flow at both
 //! sides and in both directions. An idle flow holds no buffer: one is made when bytes are there.
 
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 
@@ -19,8 +20,8 @@ use crate::transport::{Receiver, ResetCode, Sender, StreamError};
 const SMALL_READ: usize = 4 * 1024;
 const LARGE_READ: usize = 256 * 1024;
 
-/// Chunks taken from a stream at once.
-const CHUNKS: usize = 32;
+/// Chunks written at once.
+const CHUNKS: usize = 64;
 
 /// Why a flow broke.
 #[derive(Debug, Error)]
@@ -67,14 +68,19 @@ async fn upload(local: &TcpStream, tx: &mut Sender) -> Result<(), Broken> {
             readable = local.readable() => readable?,
             Some(stop) = &mut stopped => return Err(stop.into()),
         }
-        let mut buffer = BytesMut::with_capacity(size);
+        let room = tokio::select! {
+            biased;
+            room = tx.allowance() => room,
+            Some(stop) = &mut stopped => return Err(stop.into()),
+        };
+        let mut buffer = BytesMut::with_capacity(size.min(room));
         match local.try_read_buf(&mut buffer) {
             Ok(0) => {
-                tx.finish();
-                return Ok(());
+                drop(buffer);
+                return Ok(tx.finish().await?);
             }
             Ok(n) => {
-                let full = n == size;
+                let full = n == buffer.capacity();
                 size = fitting(size, n);
                 tx.write(buffer.freeze()).await?;
                 if full {
@@ -101,53 +107,53 @@ fn fitting(size: usize, n: usize) -> usize {
 
 /// From the stream to the socket, until the stream's end.
 async fn download(rx: &mut Receiver, local: &TcpStream) -> Result<(), Broken> {
-    let mut chunks = [const { Bytes::new() }; CHUNKS];
-    while let Some(n) = rx.read(&mut chunks).await? {
-        write(rx, local, &mut chunks[..n]).await?;
+    let mut more = true;
+    loop {
+        while !rx.ready().is_empty() {
+            match write_some(local, rx.ready()) {
+                Ok(n) => {
+                    advance(rx.ready(), n);
+                    rx.taken(n);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => tokio::select! {
+                    biased;
+                    writable = local.writable() => writable?,
+                    waited = rx.wait(), if more => more = waited?,
+                },
+                Err(e) => return Err(e.into()),
+            }
+        }
+        if !more {
+            break;
+        }
+        more = rx.wait().await?;
     }
     // A visitor that has gone meanwhile shows as an error of the socket.
     match SockRef::from(local).shutdown(Shutdown::Write) {
-        Err(e) if e.kind() != io::ErrorKind::NotConnected => Err(e.into()),
-        _ => Ok(()),
-    }
-}
-
-/// Writes all chunks and leaves them empty, or tells that the far side has broken the flow.
-async fn write(rx: &mut Receiver, local: &TcpStream, chunks: &mut [Bytes]) -> Result<(), Broken> {
-    let mut first = 0;
-    while first < chunks.len() {
-        match write_some(local, &chunks[first..]) {
-            Ok(n) => first += advance(&mut chunks[first..], n),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => tokio::select! {
-                biased;
-                writable = local.writable() => writable?,
-                reset = rx.reset() => return Err(reset.into()),
-            },
-            Err(e) => return Err(e.into()),
-        }
+        Err(e) if e.kind() != io::ErrorKind::NotConnected => return Err(e.into()),
+        _ => rx.settle(),
     }
     Ok(())
 }
 
-fn write_some(local: &TcpStream, chunks: &[Bytes]) -> io::Result<usize> {
+fn write_some(local: &TcpStream, chunks: &VecDeque<Bytes>) -> io::Result<usize> {
     let mut slices = [IoSlice::new(&[]); CHUNKS];
+    let count = chunks.len().min(CHUNKS);
     for (slice, chunk) in slices.iter_mut().zip(chunks) {
         *slice = IoSlice::new(chunk);
     }
-    local.try_write_vectored(&slices[..chunks.len()])
+    local.try_write_vectored(&slices[..count])
 }
 
-/// Takes written bytes away, and tells how many chunks have none left.
-fn advance(chunks: &mut [Bytes], mut written: usize) -> usize {
-    for (i, chunk) in chunks.iter_mut().enumerate() {
+/// Takes written bytes away from the front.
+fn advance(chunks: &mut VecDeque<Bytes>, mut written: usize) {
+    while let Some(chunk) = chunks.front_mut() {
         if chunk.len() > written {
-            chunk.advance(written);
-            return i;
+            return chunk.advance(written);
         }
         written -= chunk.len();
-        *chunk = Bytes::new();
+        chunks.pop_front();
     }
-    chunks.len()
 }
 
 /// Waits for an error of the socket, which a peer's reset is, also while nothing is read from it.
@@ -177,11 +183,12 @@ mod tests {
 
     #[test]
     fn written_bytes_are_taken_from_the_front() {
-        let mut chunks = [Bytes::from_static(b"abc"), Bytes::from_static(b"defg")];
-        assert_eq!(advance(&mut chunks, 2), 0);
+        let mut chunks = VecDeque::from([Bytes::from_static(b"abc"), Bytes::from_static(b"defg")]);
+        advance(&mut chunks, 2);
         assert_eq!(chunks[0], "c");
-        assert_eq!(advance(&mut chunks, 3), 1);
-        assert_eq!(chunks[1], "fg");
-        assert_eq!(advance(&mut chunks[1..], 2), 1);
+        advance(&mut chunks, 3);
+        assert_eq!(chunks[0], "fg");
+        advance(&mut chunks, 2);
+        assert!(chunks.is_empty());
     }
 }

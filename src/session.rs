@@ -166,34 +166,33 @@ impl Session {
             let opener = self.opener.clone();
             listening.spawn(async move { opener.carry_all(number, tunnel, listener).await });
         }
+        let connection = self.connection.clone();
+        let mut credit = std::pin::pin!(connection.exchange_credit());
         let mut deadline = None;
         let ended = loop {
             let stopping = deadline.is_some();
             tokio::select! {
-                lost = self.connection.closed() => break Ended::Lost(lost),
-                Ok((tx, rx)) = self.connection.accept() => self.accept(tx, rx),
-                message = self.control.read() => match message {
-                    Ok(Message::Drain) => {
-                        debug!("the peer takes no new flows");
-                        self.draining.cancel();
-                        listening.abort_all();
-                    }
-                    Ok(_) => break self.give_up(&SessionError::Unexpected).await,
-                    Err(e) => break self.give_up(&e).await,
-                },
+                // The end of the connection ends all the others too, and knows why.
+                biased;
+                lost = connection.closed() => break Ended::Lost(lost),
                 () = stop.cancelled(), if !stopping => {
-                    self.draining.cancel();
-                    listening.abort_all();
-                    self.flows.close();
                     deadline = Some(Instant::now() + drain);
+                    self.drain(&mut listening);
                     // It fails with the connection, of which the first branch will tell.
                     let _ = self.control.write(&Message::Drain).await;
                 }
-                () = self.flows.wait(), if stopping => break Ended::Stopped,
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if stopping => {
                     debug!("{} flows did not finish in time", self.flows.len());
                     break Ended::Stopped;
                 }
+                () = self.flows.wait(), if stopping => break Ended::Stopped,
+                message = self.control.read() => match message {
+                    Ok(Message::Drain) => self.drain(&mut listening),
+                    Ok(_) => break self.give_up(&SessionError::Unexpected).await,
+                    Err(e) => break self.give_up(&e).await,
+                },
+                () = &mut credit => break self.give_up(&SessionError::Unexpected).await,
+                Ok((tx, rx)) = connection.accept() => self.accept(tx, rx),
             }
         };
         listening.shutdown().await;
@@ -208,6 +207,13 @@ impl Session {
             self.connection.close(code, reason).await;
         }
         ended
+    }
+
+    /// Takes no new flows from now on.
+    fn drain(&self, listening: &mut JoinSet<()>) {
+        self.draining.cancel();
+        listening.abort_all();
+        self.flows.close();
     }
 
     fn accept(&self, mut tx: crate::transport::Sender, mut rx: crate::transport::Receiver) {

@@ -1,7 +1,7 @@
 //! One flow, from the side that listens and from the side that dials.
 
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -159,7 +159,11 @@ async fn open(
             return;
         }
     };
-    if tx.write(first_packet(number, &visitor)).await.is_err() {
+    let first = match first_packet(number, &visitor) {
+        Ok(first) => first,
+        Err(e) => return debug!("{tunnel}: {from}: {e}"),
+    };
+    if tx.write(first).await.is_err() {
         return;
     }
     debug!("{tunnel}: {from} arrived");
@@ -173,22 +177,27 @@ async fn open(
 }
 
 /// A flow's header with what the visitor has sent already, so that both make one packet.
-fn first_packet(number: u32, visitor: &TcpStream) -> Bytes {
+///
+/// Fails for a visitor that has broken off: the system tells that once, and shows an end from then on.
+fn first_packet(number: u32, visitor: &TcpStream) -> io::Result<Bytes> {
     let mut early = [0; FIRST_BYTES];
-    // Not through tokio, which knows nothing of a new socket's readiness before the next poll. A
-    // failure, or an end, is met again by the relay.
-    let n = (&*SockRef::from(visitor)).read(&mut early).unwrap_or(0);
+    // Not through tokio, which knows nothing of a new socket's readiness before the next poll.
+    let n = match (&*SockRef::from(visitor)).read(&mut early) {
+        Ok(n) => n,
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
+        Err(e) => return Err(e),
+    };
     let mut packet = BytesMut::with_capacity(FLOW_HEADER + n);
     packet.extend_from_slice(&encode_flow_header(number));
     packet.extend_from_slice(&early[..n]);
-    packet.freeze()
+    Ok(packet.freeze())
 }
 
 /// The side that dials: reads the header of a peer's stream, and connects it to its target.
 pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialed: &HashMap<u32, Arc<Dialed>>) {
     let mut header = [0; FLOW_HEADER];
     let number = match timeout(OPENING, rx.read_exact(&mut header)).await {
-        Ok(Ok(Some(()))) => decode_flow_header(&header).ok(),
+        Ok(Ok(true)) => decode_flow_header(&header).ok(),
         _ => None,
     };
     let refused = match number.map(|n| dialed.get(&n)) {
@@ -199,7 +208,7 @@ pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialed: &HashMap<u3
             let target = tokio::select! {
                 target = dialed.dial() => target,
                 // A visitor that has gone needs no target.
-                reset = rx.reset() => return debug!("{tunnel}: {reset}"),
+                reset = rx.broken() => return debug!("{tunnel}: {reset}"),
             };
             match target {
                 Ok(target) => {

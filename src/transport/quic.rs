@@ -1,6 +1,8 @@
 //! QUIC through quinn. This file and its children are the only ones that name quinn.
 
+mod credit;
 mod path;
+mod reassembly;
 mod socket;
 mod stream;
 
@@ -15,6 +17,7 @@ use quinn::{ConnectionError, EndpointConfig, TokioRuntime, TransportErrorCode, V
 use quinn_proto::HashedConnectionIdGenerator;
 use rustls::AlertDescription;
 
+use self::credit::{Credit, FIRST_WINDOW, GROWTH};
 use self::path::Path;
 use super::{CloseCode, Lost};
 use crate::tunnel::ListenAddr;
@@ -26,9 +29,11 @@ pub use stream::{Receiver, Sender};
 /// Quinn keeps an entry for each, used or not, so it is not simply the largest number.
 const MAX_FLOWS: u32 = 16_384;
 
-/// Bytes that a connection may have unread, over all flows, before login and after it.
-const RECEIVE_WINDOW_BEFORE_LOGIN: u32 = 64 * 1024;
-const RECEIVE_WINDOW: u32 = 64 * 1024 * 1024;
+/// Bytes that a connection may have on the way, over all flows, before login.
+const RECEIVE_WINDOW_BEFORE_LOGIN: u64 = 64 * 1024;
+
+/// The same after login: what our own flow control allows, so that it is this that decides.
+const RECEIVE_WINDOW: u64 = GROWTH + FIRST_WINDOW * MAX_FLOWS as u64;
 
 /// Longest that [`Endpoint::close`] and [`Connection::close`] wait for the goodbye to be sent.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -118,14 +123,10 @@ impl Attempt {
     pub async fn handshake(self) -> Result<Connection, Lost> {
         let remote = self.incoming.remote_address();
         let mut config = self.server;
-        config.transport_config(Arc::new(
-            Path::to(remote).config(RECEIVE_WINDOW_BEFORE_LOGIN, 1),
-        ));
+        let path = Path::to(remote);
+        config.transport_config(Arc::new(path.config(RECEIVE_WINDOW_BEFORE_LOGIN, 1, 0)));
         let connecting = self.incoming.accept_with(Arc::new(config)).map_err(lost)?;
-        Ok(Connection {
-            inner: connecting.await.map_err(lost)?,
-            endpoint: None,
-        })
+        Ok(Connection::new(connecting.await.map_err(lost)?, None))
     }
 }
 
@@ -149,15 +150,13 @@ pub async fn connect(
     let endpoint = endpoint(config, None, socket).map_err(|e| failed(&e))?;
     let tls = QuicClientConfig::try_from(tls).map_err(|e| failed(&e))?;
     let mut client = quinn::ClientConfig::new(Arc::new(tls));
-    client.transport_config(Arc::new(path.config(RECEIVE_WINDOW, MAX_FLOWS)));
+    client.transport_config(Arc::new(path.config(RECEIVE_WINDOW, MAX_FLOWS, 1)));
     // The name plays no part: the certificate is compared byte for byte, and not asked for by name.
     let connecting = endpoint
         .connect_with(client, remote, "rstun")
         .map_err(|e| failed(&e))?;
-    Ok(Connection {
-        inner: connecting.await.map_err(lost)?,
-        endpoint: Some(endpoint),
-    })
+    let connection = connecting.await.map_err(lost)?;
+    Ok(Connection::new(connection, Some(endpoint)))
 }
 
 /// An encrypted connection to a peer. Clones are the same connection.
@@ -166,9 +165,18 @@ pub struct Connection {
     inner: quinn::Connection,
     /// At the client, the socket, which is this connection's alone.
     endpoint: Option<quinn::Endpoint>,
+    credit: Arc<Credit>,
 }
 
 impl Connection {
+    fn new(inner: quinn::Connection, endpoint: Option<quinn::Endpoint>) -> Self {
+        Self {
+            inner,
+            endpoint,
+            credit: Arc::default(),
+        }
+    }
+
     /// The peer's address as of now.
     pub fn remote_address(&self) -> SocketAddr {
         canonical(self.inner.remote_address())
@@ -186,7 +194,8 @@ impl Connection {
     /// Lets a peer that has logged in open as many flows, and send as much, as any may.
     pub fn admit(&self) {
         self.inner.set_max_concurrent_bi_streams(MAX_FLOWS.into());
-        self.inner.set_receive_window(RECEIVE_WINDOW.into());
+        self.inner.set_max_concurrent_uni_streams(1u32.into());
+        self.inner.set_receive_window(varint(RECEIVE_WINDOW));
     }
 
     /// Opens a stream, waiting until the peer allows one more. Cancel-safe.
@@ -194,13 +203,38 @@ impl Connection {
     /// The peer knows of it as soon as something is written.
     pub async fn open(&self) -> Result<(Sender, Receiver), Lost> {
         let (send, recv) = self.inner.open_bi().await.map_err(lost)?;
-        Ok((Sender::new(send), Receiver::new(recv)))
+        Ok(self.halves(send, recv))
     }
 
     /// Waits for a stream of the peer's. Cancel-safe.
     pub async fn accept(&self) -> Result<(Sender, Receiver), Lost> {
         let (send, recv) = self.inner.accept_bi().await.map_err(lost)?;
-        Ok((Sender::new(send), Receiver::new(recv)))
+        Ok(self.halves(send, recv))
+    }
+
+    fn halves(&self, send: quinn::SendStream, recv: quinn::RecvStream) -> (Sender, Receiver) {
+        let sender = Sender::new(send, self.inner.clone(), self.credit.clone());
+        let receiver = Receiver::new(recv, self.inner.clone(), self.credit.clone());
+        (sender, receiver)
+    }
+
+    /// Exchanges with the peer how much each flow may send. It has to run for as long as there are
+    /// flows, and ends when the peer breaks the protocol, or the connection is lost.
+    pub async fn exchange_credit(&self) {
+        let tell = async {
+            if let Ok(stream) = self.inner.open_uni().await {
+                self.credit.tell(stream).await;
+            }
+        };
+        let hear = async {
+            if let Ok(stream) = self.inner.accept_uni().await {
+                self.credit.hear(stream).await;
+            }
+        };
+        tokio::select! {
+            () = tell => {}
+            () = hear => {}
+        }
     }
 
     /// Waits for the end of the connection, and tells its reason. Cancel-safe.
@@ -216,6 +250,10 @@ impl Connection {
             let _ = tokio::time::timeout(GOODBYE, endpoint.wait_idle()).await;
         }
     }
+}
+
+fn varint(n: u64) -> VarInt {
+    VarInt::from_u64(n).unwrap_or(VarInt::MAX)
 }
 
 fn endpoint(

@@ -6,10 +6,14 @@ use std::net::TcpStream;
 use aws_lc_rs::digest::{Context, Digest, SHA256};
 use aws_lc_rs::rand;
 
-use crate::harness::sockets::{finish, receive, receive_all, send, visit};
+use crate::harness::sockets::{fill, finish, receive, receive_all, send, visit};
 use crate::harness::tunnel::{Mode, Tunnel, in_both_modes};
 
-in_both_modes!(flows_of_ten_megabytes, both_directions_at_once);
+in_both_modes!(
+    flows_of_ten_megabytes,
+    both_directions_at_once,
+    full_flows_do_not_stop_others,
+);
 
 /// Flows at once.
 const FLOWS: usize = 64;
@@ -71,6 +75,24 @@ fn both_directions_at_once(mode: Mode) {
         });
         assert!(receive_all(&visitor) == block, "the echo differs");
     });
+}
+
+/// Targets that read nothing hold up those who write to them, and nobody else.
+fn full_flows_do_not_stop_others(mode: Mode) {
+    let tunnel = Tunnel::new(mode);
+    let full: Vec<_> = (0..FLOWS).map(|_| tunnel.flow()).collect();
+    std::thread::scope(|scope| {
+        for (visitor, _) in &full {
+            scope.spawn(|| fill(visitor));
+        }
+    });
+    let (visitor, target) = tunnel.flow();
+    for (visitor, target) in [(&visitor, &target), (&target, &visitor)] {
+        std::thread::scope(|scope| {
+            scope.spawn(|| send(visitor, [b'x'; 1 << 20]));
+            assert_eq!(receive(target, 1 << 20), [b'x'; 1 << 20]);
+        });
+    }
 }
 
 /// The target's half of a flow.

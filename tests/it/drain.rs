@@ -1,15 +1,17 @@
 //! Ctrl-C and SIGTERM: no more flows, time for those that are open, then exit code 0.
 
-use std::net::TcpStream;
+use std::time::Duration;
 
 use crate::harness::sockets::{
-    Reception, assert_joined, assert_reset, finish, receive, receive_all, send, wait_for_reception,
+    Reception, assert_joined, assert_reset, finish, receive, receive_all, send,
+    visit_with_small_buffer, wait_for_reception,
 };
 use crate::harness::tunnel::{Mode, Tunnel, in_both_modes};
 use crate::harness::{Program, Signal};
 
 in_both_modes!(
     transfer_finishes,
+    bytes_on_the_way_still_arrive,
     idle_programs_end_at_once,
     time_runs_out,
     second_signal_ends_at_once,
@@ -81,6 +83,31 @@ fn transfer_finishes(mode: Mode) {
     }
 }
 
+/// The target has sent everything and is gone, but the visitor is slow: the flow has not ended yet.
+fn bytes_on_the_way_still_arrive(mode: Mode) {
+    for side in SIDES {
+        let tunnel = Tunnel::with(mode, &["--drain", FOR_EVER]);
+        let visitor = visit_with_small_buffer(tunnel.entrance);
+        finish(&visitor);
+        let target = tunnel.target.accept();
+        assert_eq!(receive_all(&target), b"");
+        let mut bytes = vec![0; 2_500_000];
+        aws_lc_rs::rand::fill(&mut bytes).expect("random bytes");
+        std::thread::scope(|scope| {
+            let sent = scope.spawn(|| {
+                send(&target, &bytes);
+                finish(&target);
+            });
+            tunnel.terminate(side, Signal::Terminate);
+            let program = tunnel.program(side);
+            program.give_time_to_end(Duration::from_millis(500));
+            assert!(receive_all(&visitor) == bytes, "{side:?}");
+            sent.join().expect("all bytes sent");
+        });
+        assert_eq!(tunnel.into_program(side).ended().code, 0, "{side:?}");
+    }
+}
+
 fn idle_programs_end_at_once(mode: Mode) {
     for side in SIDES {
         for signal in [Signal::Terminate, Signal::Interrupt] {
@@ -113,7 +140,7 @@ fn time_runs_out(mode: Mode) {
 fn second_signal_ends_at_once(mode: Mode) {
     for side in SIDES {
         let tunnel = Tunnel::with(mode, &["--drain", FOR_EVER]);
-        let (visitor, target): (TcpStream, TcpStream) = tunnel.flow();
+        let (visitor, target) = tunnel.flow();
         tunnel.terminate(side, Signal::Terminate);
         assert_joined(&visitor, &target);
         tunnel.program(side).signal(Signal::Terminate);

@@ -1,9 +1,12 @@
 //! How a flow ends: in one direction, in both, by a reset, or before it began. A flow that broke must
 //! never look like one that ended.
 
+use std::io::{ErrorKind, Read};
+use std::net::TcpStream;
+
 use crate::harness::sockets::{
-    ClosedPort, Target, assert_reset, assert_turned_away, finish, join, receive, receive_all,
-    reset, send, visit,
+    ClosedPort, Target, assert_joined, assert_reset, assert_turned_away, fill, finish, join,
+    receive, receive_all, reset, send, visit,
 };
 use crate::harness::tunnel::{Mode, Tunnel, in_both_modes};
 use crate::harness::{Program, Site};
@@ -14,6 +17,10 @@ in_both_modes!(
     visitor_resets,
     target_resets,
     visitor_resets_after_the_target_finished,
+    visitor_resets_at_once,
+    visitor_resets_a_full_flow,
+    target_resets_a_full_flow,
+    short_flows_end_in_order,
     target_refuses,
 );
 
@@ -79,6 +86,84 @@ fn visitor_resets_after_the_target_finished(mode: Mode) {
     assert_eq!(receive_all(&visitor), b"bye");
     reset(visitor);
     assert_reset(&target);
+}
+
+/// The reset may be there before the visitor has been accepted. Its target sees a reset too, or nothing.
+fn visitor_resets_at_once(mode: Mode) {
+    let tunnel = Tunnel::new(mode);
+    for _ in 0..20 {
+        reset(visit(tunnel.entrance));
+    }
+    let visitor = visit(tunnel.entrance);
+    send(&visitor, b"hello");
+    loop {
+        let mut target = tunnel.target.accept();
+        match target.read_exact(&mut [0; 5]).map_err(|error| error.kind()) {
+            Ok(()) => return assert_joined(&visitor, &target),
+            Err(error) => assert_eq!(error, ErrorKind::ConnectionReset, "a reset became an end"),
+        }
+    }
+}
+
+/// The target reads nothing, so that all buffers on the way are full when the visitor gives up.
+fn visitor_resets_a_full_flow(mode: Mode) {
+    let tunnel = Tunnel::new(mode);
+    let (visitor, target) = tunnel.flow();
+    fill(&visitor);
+    reset(visitor);
+    assert_eq!(drain(&target), ErrorKind::ConnectionReset);
+    tunnel.flow();
+}
+
+fn target_resets_a_full_flow(mode: Mode) {
+    let tunnel = Tunnel::new(mode);
+    let (visitor, target) = tunnel.flow();
+    fill(&visitor);
+    reset(target);
+    // What it sent is lost to it; that must not look like having been taken.
+    assert_reset(&visitor);
+    tunnel.flow();
+}
+
+/// Reads until an error.
+fn drain(mut stream: &TcpStream) -> ErrorKind {
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => panic!("an orderly end"),
+            Ok(_) => {}
+            Err(error) => return error.kind(),
+        }
+    }
+}
+
+/// All that the visitor has to say has arrived before its target, whose name takes its time to be resolved, has
+/// been dialed.
+fn short_flows_end_in_order(mode: Mode) {
+    let site = Site::new();
+    let target = Target::new();
+    let name = format!("localhost:{}", target.port());
+    let server = site.server_with("127.0.0.1:0", &[], &["--downstream", &name]);
+    let [flag, mapping] = match mode {
+        Mode::Out => ["-L", &format!("127.0.0.1:0^{name}")],
+        Mode::In => ["-R", &format!("{name}^127.0.0.1:0")],
+    };
+    let client = site.client(server.server_addr(), &[flag, mapping]);
+    client.line("connected to ");
+    let entrance = client.addr(match mode {
+        Mode::Out => ": listening on ",
+        Mode::In => ": the server listens on ",
+    });
+    for round in 0..100u32 {
+        let visitor = visit(entrance);
+        send(&visitor, round.to_be_bytes());
+        finish(&visitor);
+        let target = target.accept();
+        assert_eq!(receive_all(&target), round.to_be_bytes());
+        send(&target, b"done");
+        drop(target);
+        assert_eq!(receive_all(&visitor), b"done");
+    }
 }
 
 /// A client with a tunnel to nowhere and one to somewhere.

@@ -171,7 +171,7 @@ impl Ended {
     }
 }
 
-/// A running program. It is killed when dropped.
+/// A running program. It is killed when dropped, and must not have panicked by then.
 pub(crate) struct Program {
     child: Child,
     output: Arc<Output>,
@@ -209,6 +209,12 @@ impl Program {
             let said = seen.lines.iter().any(|(_, line)| line.contains(part));
             (said || seen.closed == 2).then_some(said)
         })
+    }
+
+    /// Waits for the end for so long at most: time for a fault to show where there is one.
+    pub(crate) fn give_time_to_end(&self, time: Duration) {
+        self.output
+            .wait_for(time, |seen| (seen.closed == 2).then_some(()));
     }
 
     /// How many lines so far contain `part`.
@@ -278,6 +284,10 @@ impl Drop for Program {
         // Both fail only where the program has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // A task that panics does not end the program.
+        if !std::thread::panicking() && self.count("panicked") > 0 {
+            panic!("a panic in the program:\n{}", self.output.seen().text(None));
+        }
     }
 }
 
@@ -330,23 +340,24 @@ impl Output {
 
     /// Waits until `found` finds something. Fails at the deadline, or when the program has ended without.
     fn wait<T>(&self, what: &str, found: impl Fn(&Seen) -> Option<T>) -> T {
-        let deadline = Instant::now() + DEADLINE;
+        self.wait_for(DEADLINE, found).unwrap_or_else(|| {
+            let seen = self.seen().text(None);
+            panic!("no {what} before its end or deadline; output:\n{seen}")
+        })
+    }
+
+    /// Waits so long at most until `found` finds something, or the program has ended without.
+    fn wait_for<T>(&self, time: Duration, found: impl Fn(&Seen) -> Option<T>) -> Option<T> {
+        let deadline = Instant::now() + time;
         let mut seen = self.seen();
         loop {
-            if let Some(it) = found(&seen) {
+            let it = found(&seen);
+            let left = deadline.saturating_duration_since(Instant::now());
+            if it.is_some() || seen.closed == 2 || left.is_zero() {
                 return it;
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            let why = match (seen.closed, left.is_zero()) {
-                (2, _) => "the program ended",
-                (_, true) => "time is up",
-                _ => {
-                    let waited = self.grown.wait_timeout(seen, left);
-                    seen = waited.unwrap_or_else(PoisonError::into_inner).0;
-                    continue;
-                }
-            };
-            panic!("no {what}: {why}; output:\n{}", seen.text(None));
+            let waited = self.grown.wait_timeout(seen, left);
+            seen = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use quinn::congestion::CubicConfig;
 use quinn::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
+use super::credit;
+
 /// Largest UDP payload that we send or take.
 ///
 /// Four of them fill what one system call with segmentation offload can carry (65507 bytes), and
@@ -23,11 +25,8 @@ const USUAL_PAYLOAD: u16 = 1452;
 /// Packets that a connection may send before anything is known of its path.
 const INITIAL_PACKETS: u64 = 32;
 
-/// Bytes that one flow may have in flight, or unread at its receiver.
-const STREAM_WINDOW: u32 = 2_900_000;
-
-/// Bytes that a connection keeps for retransmission.
-const SEND_WINDOW: u64 = 8 * 1024 * 1024;
+/// Most bytes that a connection keeps for retransmission, whatever the peer allows us to send.
+const SEND_WINDOW: u64 = 128 * 1024 * 1024;
 
 /// Longest silence before a connection counts as lost.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -78,8 +77,9 @@ impl Path {
         }
     }
 
-    /// A connection's settings; the window is over all flows, which the peer may open so many of.
-    pub(super) fn config(self, receive_window: u32, flows: u32) -> TransportConfig {
+    /// A connection's settings: bytes over all streams, and how many of either kind the peer may
+    /// open.
+    pub(super) fn config(self, receive_window: u64, bidi: u32, uni: u32) -> TransportConfig {
         let mut config = TransportConfig::default();
         match self {
             Self::Loopback => {
@@ -104,11 +104,11 @@ impl Path {
             .ack_frequency_config(Some(acks))
             .max_idle_timeout(IdleTimeout::try_from(IDLE_TIMEOUT).ok())
             .keep_alive_interval(Some(KEEP_ALIVE))
-            .receive_window(VarInt::from_u32(receive_window))
-            .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+            .receive_window(super::varint(receive_window))
+            .stream_receive_window(credit::stream_window())
             .send_window(SEND_WINDOW)
-            .max_concurrent_bidi_streams(VarInt::from_u32(flows))
-            .max_concurrent_uni_streams(VarInt::from_u32(0))
+            .max_concurrent_bidi_streams(VarInt::from_u32(bidi))
+            .max_concurrent_uni_streams(VarInt::from_u32(uni))
             .datagram_receive_buffer_size(None);
         config
     }

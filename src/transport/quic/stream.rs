@@ -3,29 +3,71 @@
 //! Quinn finishes a stream whose sender is dropped, which would make a flow that broke look like
 //! one that ended. A [`Sender`] that is dropped unfinished resets its stream instead.
 
-use std::future::Future;
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
 
-use bytes::Bytes;
-use quinn::{ReadError, ReadExactError, RecvStream, SendStream, VarInt, WriteError};
+use bytes::{Buf, Bytes};
+use quinn::{ReadError, RecvStream, SendStream, VarInt, WriteError};
 
+use super::credit::{Allowance, Credit, SETTLED, Window};
+use super::reassembly::Reassembly;
 use crate::transport::{ResetCode, StreamError};
+
+/// Bytes after which a flow is no more the first to be sent: what is short, such as a keystroke or
+/// a small request, does not wait behind what is long.
+const HEAD: u64 = 256 * 1024;
 
 /// The half that bytes go out through.
 #[derive(Debug)]
 pub struct Sender {
     inner: SendStream,
+    connection: quinn::Connection,
+    credit: Arc<Credit>,
+    allowance: Arc<Allowance>,
+    /// Bytes written so far.
+    written: u64,
     done: bool,
 }
 
 impl Sender {
-    pub(super) fn new(inner: SendStream) -> Self {
-        Self { inner, done: false }
+    pub(super) fn new(
+        inner: SendStream,
+        connection: quinn::Connection,
+        credit: Arc<Credit>,
+    ) -> Self {
+        let allowance = credit.allow(inner.id().into());
+        // It fails only on a stream that is finished or reset.
+        let _ = inner.set_priority(1);
+        Self {
+            inner,
+            connection,
+            credit,
+            allowance,
+            written: 0,
+            done: false,
+        }
     }
 
-    /// Hands over a chunk without copying it, waiting while the peer allows no more.
+    /// Waits until the receiver wants more, and tells how many bytes. Cancel-safe.
+    pub async fn allowance(&self) -> usize {
+        let bytes = self.allowance.beyond(self.written).await;
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
+    /// Hands over a chunk without copying it. It is to be no larger than the allowance, and then
+    /// goes without waiting.
     ///
     /// Not cancel-safe: part of the chunk may have been taken.
     pub async fn write(&mut self, chunk: Bytes) -> Result<(), StreamError> {
+        let before = self.written;
+        self.written += chunk.len() as u64;
+        if before < HEAD && self.written >= HEAD {
+            let _ = self.inner.set_priority(0);
+        }
         self.inner.write_chunk(chunk).await.map_err(|e| match e {
             WriteError::Stopped(code) => {
                 StreamError::Reset(ResetCode::from_wire(code.into_inner()))
@@ -35,11 +77,19 @@ impl Sender {
         })
     }
 
-    /// Says that nothing more will come; what was written still arrives.
-    pub fn finish(&mut self) {
+    /// Says that nothing more will come, and waits until the receiver has passed all on.
+    ///
+    /// Cancelling this leaves the stream finished: what was written still arrives.
+    pub async fn finish(&mut self) -> Result<(), StreamError> {
         self.done = true;
         // It fails only on a stream that is finished or reset already.
         let _ = self.inner.finish();
+        tokio::select! {
+            biased;
+            () = self.allowance.settled() => Ok(()),
+            Some(stop) = self.stopped() => Err(stop),
+            _ = self.connection.closed() => Err(StreamError::Lost),
+        }
     }
 
     /// Breaks the flow in this direction, be it finished or not.
@@ -66,6 +116,7 @@ impl Sender {
 
 impl Drop for Sender {
     fn drop(&mut self) {
+        self.credit.forget(self.inner.id().into());
         if !self.done {
             self.reset(ResetCode::Broken);
         }
@@ -76,42 +127,129 @@ impl Drop for Sender {
 #[derive(Debug)]
 pub struct Receiver {
     inner: RecvStream,
+    connection: quinn::Connection,
+    credit: Arc<Credit>,
+    window: Window,
+    reassembly: Reassembly,
+    /// In order, and not yet asked for.
+    ready: VecDeque<Bytes>,
 }
 
 impl Receiver {
-    pub(super) fn new(inner: RecvStream) -> Self {
-        Self { inner }
+    pub(super) fn new(
+        inner: RecvStream,
+        connection: quinn::Connection,
+        credit: Arc<Credit>,
+    ) -> Self {
+        Self {
+            inner,
+            connection,
+            window: Window::new(credit.clone()),
+            credit,
+            reassembly: Reassembly::default(),
+            ready: VecDeque::new(),
+        }
     }
 
-    /// Fills a buffer whole, or tells that the stream ended before (none). Not cancel-safe.
-    pub async fn read_exact(&mut self, buffer: &mut [u8]) -> Result<Option<()>, StreamError> {
-        match self.inner.read_exact(buffer).await {
-            Ok(()) => Ok(Some(())),
-            Err(ReadExactError::FinishedEarly(_)) => Ok(None),
-            Err(ReadExactError::ReadError(e)) => Err(broken(e)),
+    /// Fills a buffer whole, or tells that the stream ended before (false). Not cancel-safe.
+    pub async fn read_exact(&mut self, mut buffer: &mut [u8]) -> Result<bool, StreamError> {
+        while !buffer.is_empty() {
+            let Some(bytes) = self.read_some(buffer.len()).await? else {
+                return Ok(false);
+            };
+            let (head, rest) = buffer.split_at_mut(bytes.len());
+            head.copy_from_slice(&bytes);
+            buffer = rest;
         }
+        Ok(true)
     }
 
     /// Takes up to `max` bytes of what has arrived; none at the end. Cancel-safe.
     pub async fn read_some(&mut self, max: usize) -> Result<Option<Bytes>, StreamError> {
-        let chunk = self.inner.read_chunk(max, true).await.map_err(broken)?;
-        Ok(chunk.map(|chunk| chunk.bytes))
-    }
-
-    /// Takes what has arrived, up to as many chunks as there is room for; none at the end.
-    ///
-    /// Cancel-safe.
-    pub async fn read(&mut self, chunks: &mut [Bytes]) -> Result<Option<usize>, StreamError> {
-        self.inner.read_chunks(chunks).await.map_err(broken)
-    }
-
-    /// Waits until the peer has broken the flow; for ever if it ends it. Cancel-safe.
-    pub async fn reset(&mut self) -> StreamError {
-        match self.inner.received_reset().await {
-            Ok(Some(code)) => StreamError::Reset(ResetCode::from_wire(code.into_inner())),
-            Ok(None) => std::future::pending().await,
-            Err(_) => StreamError::Lost,
+        if self.ready.is_empty() && !self.wait().await? {
+            return Ok(None);
         }
+        let Some(first) = self.ready.front_mut() else {
+            return Ok(None);
+        };
+        let bytes = first.split_to(max.min(first.len()));
+        if !first.has_remaining() {
+            self.ready.pop_front();
+        }
+        self.taken(bytes.len());
+        Ok(Some(bytes))
+    }
+
+    /// What has arrived in order, for a reader to take from the front; after that it is to tell of
+    /// it by [`Receiver::taken`].
+    pub fn ready(&mut self) -> &mut VecDeque<Bytes> {
+        &mut self.ready
+    }
+
+    /// Waits for more to be ready; false at the end. Cancel-safe.
+    ///
+    /// What is ready already is no reason to put this off: how much there can be is bounded by the
+    /// window, and the sender's end or reset is seen here.
+    pub async fn wait(&mut self) -> Result<bool, StreamError> {
+        poll_fn(|cx| self.poll_wait(cx)).await
+    }
+
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, StreamError>> {
+        let before = self.ready.len();
+        loop {
+            let chunk = pin!(self.inner.read_chunk(usize::MAX, false)).poll(cx);
+            let ended = match chunk {
+                Poll::Ready(Ok(Some(chunk))) => {
+                    if chunk.offset + chunk.bytes.len() as u64 > self.window.limit() {
+                        // More than was allowed, which is not kept.
+                        self.stop(ResetCode::Broken);
+                        return Poll::Ready(Err(StreamError::Reset(ResetCode::Broken)));
+                    }
+                    let ready = &mut self.ready;
+                    self.reassembly
+                        .accept(chunk.offset, chunk.bytes, |piece| ready.push_back(piece));
+                    continue;
+                }
+                Poll::Ready(Ok(None)) => Some(Ok(false)),
+                Poll::Ready(Err(e)) => Some(Err(broken(e))),
+                Poll::Pending => None,
+            };
+            return match ended {
+                _ if self.ready.len() > before => Poll::Ready(Ok(true)),
+                Some(end) => Poll::Ready(end),
+                None => {
+                    if self.ready.is_empty() {
+                        // An idle flow holds no buffer.
+                        self.ready = VecDeque::new();
+                    }
+                    Poll::Pending
+                }
+            };
+        }
+    }
+
+    /// Waits until the flow is broken; for ever if it ends. Cancel-safe.
+    pub async fn broken(&mut self) -> StreamError {
+        loop {
+            match self.wait().await {
+                Ok(true) => {}
+                Ok(false) => std::future::pending().await,
+                Err(e) => return e,
+            }
+        }
+    }
+
+    /// Notes that so many bytes have gone on, so that the sender may send more.
+    pub fn taken(&mut self, bytes: usize) {
+        let rtt = || self.connection.rtt();
+        if let Some(limit) = self.window.take(bytes as u64, Instant::now(), rtt) {
+            self.credit.grant(self.inner.id().into(), limit);
+        }
+    }
+
+    /// Tells the peer that all that it sent, and its end, has gone on.
+    pub fn settle(&mut self) {
+        self.credit.grant(self.inner.id().into(), SETTLED);
     }
 
     /// Tells the peer to send no more.

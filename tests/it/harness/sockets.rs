@@ -65,6 +65,16 @@ pub(crate) fn visit(entrance: SocketAddr) -> TcpStream {
     with_deadlines(stream.unwrap_or_else(|error| panic!("no way in at {entrance}: {error}")))
 }
 
+/// As [`visit`], with a socket that takes in little before it is read from.
+pub(crate) fn visit_with_small_buffer(entrance: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::for_address(entrance), Type::STREAM, None);
+    let socket = socket.expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small buffer");
+    let connected = socket.connect(&entrance.into());
+    connected.unwrap_or_else(|error| panic!("no way in at {entrance}: {error}"));
+    with_deadlines(socket.into())
+}
+
 fn with_deadlines(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
     stream.set_write_timeout(Some(DEADLINE)).expect("a timeout");
@@ -74,6 +84,18 @@ fn with_deadlines(stream: TcpStream) -> TcpStream {
 /// Writes all of `bytes`.
 pub(crate) fn send(mut stream: &TcpStream, bytes: impl AsRef<[u8]>) {
     stream.write_all(bytes.as_ref()).expect("bytes written");
+}
+
+/// Writes until nothing goes any more.
+pub(crate) fn fill(mut stream: &TcpStream) {
+    let pause = Some(Duration::from_millis(500));
+    stream.set_write_timeout(pause).expect("a timeout");
+    let error = loop {
+        if let Err(error) = stream.write(&[b'f'; 1 << 16]) {
+            break error.kind();
+        }
+    };
+    assert_eq!(error, ErrorKind::WouldBlock);
 }
 
 /// Reads `len` bytes.
