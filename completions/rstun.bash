@@ -89,7 +89,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__client)
-            opts="-L -R -h --server-addr --mode --addr-mapping --tunnel-out --tunnel-in --password --password-file --cert --drain --help"
+            opts="-L -R -h --server-addr --mode --addr-mapping --tunnel-out --tunnel-in --password --password-file --cert --congestion --drain --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -133,6 +133,10 @@ _rstun() {
                     ;;
                 --cert)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --congestion)
+                    COMPREPLY=($(compgen -W "bbr cubic newreno" -- "${cur}"))
                     return 0
                     ;;
                 --drain)
@@ -257,7 +261,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__server)
-            opts="-h --addr --downstream --password --password-file --cert --key --drain --help"
+            opts="-h --addr --downstream --password --password-file --cert --key --congestion --drain --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -285,6 +289,10 @@ _rstun() {
                     ;;
                 --key)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --congestion)
+                    COMPREPLY=($(compgen -W "bbr cubic newreno" -- "${cur}"))
                     return 0
                     ;;
                 --drain)

@@ -35,9 +35,10 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --password-file 'File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]'
             cand --cert 'Certificate, DER or PEM [default: certificate.der in the configuration directory]'
             cand --key 'Private key of the certificate, DER or PEM [default: priv_key.der beside it]'
+            cand --congestion 'Congestion control of what this side sends'
             cand --drain 'Time that open connections have to finish after Ctrl-C or SIGTERM'
-            cand -h 'Print help'
-            cand --help 'Print help'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
         }
         &'rstun;client'= {
             cand --server-addr 'Server to connect to; the port is 6060 if left out'
@@ -50,6 +51,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --password 'Password; others on this machine can see it in the list of processes'
             cand --password-file 'File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]'
             cand --cert 'Copy of the server''s certificate, DER or PEM [default: certificate.der in the configuration directory]'
+            cand --congestion 'Congestion control of what this side sends'
             cand --drain 'Time that open connections have to finish after Ctrl-C or SIGTERM'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'

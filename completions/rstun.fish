@@ -37,8 +37,11 @@ complete -c rstun -n "__fish_rstun_using_subcommand server" -l password -d 'Pass
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l password-file -d 'File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l cert -d 'Certificate, DER or PEM [default: certificate.der in the configuration directory]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l key -d 'Private key of the certificate, DER or PEM [default: priv_key.der beside it]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l congestion -d 'Congestion control of what this side sends' -r -f -a "bbr\t'Our own, after BBRv3: measures the path, and takes no random loss for congestion'
+cubic\t'What most of TCP does'
+newreno\t'What TCP did before that'"
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l drain -d 'Time that open connections have to finish after Ctrl-C or SIGTERM' -r
-complete -c rstun -n "__fish_rstun_using_subcommand server" -s h -l help -d 'Print help'
+complete -c rstun -n "__fish_rstun_using_subcommand server" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l server-addr -d 'Server to connect to; the port is 6060 if left out' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l mode -d 'Direction of each --addr-mapping' -r -f -a "TunnelOut\t'The client listens, traffic goes out at the server\'s side'
 TunnelIn\t'The server listens, traffic comes in to the client\'s side'"
@@ -48,6 +51,9 @@ complete -c rstun -n "__fish_rstun_using_subcommand client" -s R -l tunnel-in -d
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l password -d 'Password; others on this machine can see it in the list of processes' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l password-file -d 'File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l cert -d 'Copy of the server\'s certificate, DER or PEM [default: certificate.der in the configuration directory]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l congestion -d 'Congestion control of what this side sends' -r -f -a "bbr\t'Our own, after BBRv3: measures the path, and takes no random loss for congestion'
+cubic\t'What most of TCP does'
+newreno\t'What TCP did before that'"
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l drain -d 'Time that open connections have to finish after Ctrl-C or SIGTERM' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l out-dir -d 'Directory for certificate.der and priv_key.der, made if it is not there' -r -F

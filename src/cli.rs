@@ -64,6 +64,10 @@ pub struct ServerFlags {
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
 
+    /// How much a connection has in flight
+    #[command(flatten)]
+    pub congestion: CongestionFlags,
+
     /// How it ends
     #[command(flatten)]
     pub drain: DrainFlags,
@@ -115,6 +119,10 @@ pub struct ClientFlags {
     #[arg(long, value_name = "FILE")]
     pub cert: Option<PathBuf>,
 
+    /// How much a connection has in flight
+    #[command(flatten)]
+    pub congestion: CongestionFlags,
+
     /// How it ends
     #[command(flatten)]
     pub drain: DrainFlags,
@@ -149,6 +157,26 @@ impl std::fmt::Debug for PasswordFlags {
             .field("password_file", &self.password_file)
             .finish()
     }
+}
+
+/// What decides how much a connection has in flight.
+#[derive(Args, Debug)]
+pub struct CongestionFlags {
+    /// Congestion control of what this side sends
+    #[arg(long = "congestion", value_enum, value_name = "NAME", default_value_t = Congestion::Bbr)]
+    pub control: Congestion,
+}
+
+/// The congestion controllers, as `--congestion` takes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lower")]
+pub enum Congestion {
+    /// Our own, after BBRv3: measures the path, and takes no random loss for congestion
+    Bbr,
+    /// What most of TCP does
+    Cubic,
+    /// What TCP did before that
+    NewReno,
 }
 
 /// How a program ends.

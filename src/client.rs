@@ -11,7 +11,6 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use self::backoff::Backoff;
@@ -19,7 +18,7 @@ use crate::config::ClientConfig;
 use crate::connector;
 use crate::listener::Listener;
 use crate::session::{self, ALPN, Ended, Instance, Local, LoggedIn, Opener, SessionError};
-use crate::transport::{self, Connection, Lost};
+use crate::transport::{self, Congestion, Connection, Lost};
 use crate::tunnel::{Direction, Tunnel};
 
 /// Longest that connecting to one address, and then the login, may take.
@@ -90,7 +89,7 @@ impl Client {
                 Some(Ok(logged_in)) => {
                     backoff.reset();
                     match self.carry(logged_in).await {
-                        Ended::Stopped => break,
+                        Ended::Stopped | Ended::Superseded => break,
                         Ended::Lost(lost) => format!("connection lost: {lost}"),
                     }
                 }
@@ -111,7 +110,7 @@ impl Client {
             .await
             .map_err(|_| failed("its name does not resolve in time".into()))?
             .map_err(|e| failed(e.to_string()))?;
-        let connection = connect(addrs, &self.tls).await?;
+        let connection = connect(addrs, &self.tls, self.config.congestion).await?;
         let remote = connection.remote_address();
         let tunnels = &self.config.tunnels;
         let login = session::login(connection, &self.config.password, self.instance, tunnels);
@@ -131,7 +130,8 @@ impl Client {
     async fn carry(&self, logged_in: LoggedIn) -> Ended {
         let session = logged_in.session;
         self.current.send_replace(Some(session.opener()));
-        let ended = session.run(&self.stop, self.config.drain).await;
+        let never = CancellationToken::new();
+        let ended = session.run(&self.stop, &never, self.config.drain).await;
         self.current.send_replace(None);
         ended
     }
@@ -145,9 +145,12 @@ async fn receive(
     current: watch::Receiver<Option<Opener>>,
 ) {
     let tunnel = Arc::new(Local::new(tunnel));
-    let waiting = TaskTracker::new();
+    let mut waiting = JoinSet::new();
     loop {
-        let (visitor, from) = listener.accept().await;
+        let (visitor, from) = tokio::select! {
+            arrived = listener.accept() => arrived,
+            Some(_) = waiting.join_next() => continue,
+        };
         let open = current.borrow().clone().filter(Opener::is_open);
         if let Some(opener) = open {
             opener.carry(number, &tunnel, visitor, from);
@@ -177,6 +180,7 @@ async fn next_session(mut current: watch::Receiver<Option<Opener>>) -> Option<Op
 async fn connect(
     addrs: Vec<SocketAddr>,
     tls: &Arc<rustls::ClientConfig>,
+    congestion: Congestion,
 ) -> Result<Connection, Lost> {
     let mut attempts = JoinSet::new();
     let mut addrs = addrs.into_iter();
@@ -185,7 +189,7 @@ async fn connect(
         if let Some(addr) = addrs.next() {
             let tls = tls.clone();
             attempts.spawn(async move {
-                let connecting = transport::connect(addr, tls);
+                let connecting = transport::connect(addr, tls, congestion);
                 timeout(CONNECT_DEADLINE, connecting)
                     .await
                     .unwrap_or(Err(Lost::TimedOut))
@@ -201,7 +205,12 @@ async fn connect(
             () = head_start => {}
             attempt = attempts.join_next() => match attempt {
                 Some(Ok(Ok(connection))) => return Ok(connection),
-                Some(Ok(Err(lost))) => failure = lost,
+                // What a person has to mend is told before what may pass.
+                Some(Ok(Err(lost))) => {
+                    if !matches!(failure, Lost::Certificate) {
+                        failure = lost;
+                    }
+                }
                 Some(Err(_)) => {}
                 None => return Err(failure),
             }

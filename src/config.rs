@@ -13,9 +13,10 @@ use directories::ProjectDirs;
 use zeroize::Zeroizing;
 
 use crate::access::{Access, Password};
-use crate::cli::{ClientFlags, KeygenFlags, Mode, PasswordFlags, ServerFlags};
+use crate::cli::{self, ClientFlags, KeygenFlags, Mode, PasswordFlags, ServerFlags};
 use crate::keygen;
 use crate::tls::{PinnedCertificate, ServerIdentity};
+use crate::transport::Congestion;
 use crate::tunnel::{Direction, ListenAddr, MAX_TUNNELS, Target, Tunnel};
 
 /// The port of a server's that is written without one.
@@ -33,6 +34,8 @@ pub struct ServerConfig {
     pub access: Access,
     /// Certificate and key.
     pub identity: ServerIdentity,
+    /// How much a connection has in flight.
+    pub congestion: Congestion,
     /// How long open flows may take to finish when told to stop.
     pub drain: Duration,
 }
@@ -57,6 +60,7 @@ impl ServerConfig {
                 downstream: downstream.collect::<Result<_>>()?,
                 password: password(flags.password)?,
             },
+            congestion: flags.congestion.control.into(),
             drain: Duration::from_secs(flags.drain.seconds),
         })
     }
@@ -73,6 +77,8 @@ pub struct ClientConfig {
     pub password: Password,
     /// At least one.
     pub tunnels: Vec<Tunnel>,
+    /// How much a connection has in flight.
+    pub congestion: Congestion,
     /// How long open flows may take to finish when told to stop.
     pub drain: Duration,
 }
@@ -89,8 +95,19 @@ impl ClientConfig {
             tunnels,
             pinned: PinnedCertificate::load(&cert)?,
             password: password(flags.password)?,
+            congestion: flags.congestion.control.into(),
             drain: Duration::from_secs(flags.drain.seconds),
         })
+    }
+}
+
+impl From<cli::Congestion> for Congestion {
+    fn from(congestion: cli::Congestion) -> Self {
+        match congestion {
+            cli::Congestion::Bbr => Self::Bbr,
+            cli::Congestion::Cubic => Self::Cubic,
+            cli::Congestion::NewReno => Self::NewReno,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use thiserror::Error;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
+use crate::listener::prepare;
 use crate::tunnel::{Host, Target};
 
 /// Longest that the dialing of one address may take.
@@ -52,7 +53,7 @@ pub async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, DialError> {
 
 /// Connects to the first of these addresses that answers. Cancel-safe.
 ///
-/// The socket is set to be reset when closed, so that a flow never looks ended because we died.
+/// The socket is [prepared](prepare).
 pub async fn dial(addrs: &[SocketAddr]) -> Result<TcpStream, DialError> {
     let mut failure = DialError::Unreachable(io::ErrorKind::AddrNotAvailable.into());
     for addr in addrs {
@@ -67,8 +68,7 @@ pub async fn dial(addrs: &[SocketAddr]) -> Result<TcpStream, DialError> {
 
 async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
     let socket = TcpStream::connect(addr).await?;
-    socket.set_nodelay(true)?;
-    socket.set_zero_linger()?;
+    prepare(&socket)?;
     Ok(socket)
 }
 

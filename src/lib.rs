@@ -121,8 +121,10 @@ fn until_stopped<F>(program: impl FnOnce(CancellationToken) -> F) -> Result<()>
 where
     F: Future<Output = Result<()>>,
 {
+    raise_descriptor_limit();
     let stop = CancellationToken::new();
-    worker_runtime()?.block_on(async {
+    let runtime = worker_runtime()?;
+    let result = runtime.block_on(async {
         let mut signals = Signals::new().context("cannot listen for signals")?;
         let program = program(stop.clone());
         tokio::pin!(program);
@@ -137,8 +139,29 @@ where
                 std::process::exit(EXIT_INTERRUPTED);
             }
         }
-    })
+    });
+    // A name that is being looked up in another thread is of no interest any more.
+    runtime.shutdown_background();
+    result
 }
+
+/// Each flow is a descriptor, and what a process may open at first is often 1024 of them.
+#[cfg(unix)]
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    if let Err(e) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!("the limit of open files stays as it is: {e}");
+    }
+}
+
+#[cfg(not(unix))]
+fn raise_descriptor_limit() {}
 
 /// The runtime of a worker's thread.
 pub(crate) fn worker_runtime() -> Result<runtime::Runtime> {

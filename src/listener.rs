@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use tracing::warn;
@@ -45,15 +45,13 @@ impl Listener {
 
     /// Waits for the next visitor. Cancel-safe.
     ///
-    /// The socket is set to be reset when closed, so that a flow never looks ended because we
-    /// died. Failures to accept are logged, and never spin.
+    /// The socket is [prepared](prepare). Failures to accept are logged, and never spin.
     pub async fn accept(&self) -> (TcpStream, SocketAddr) {
         loop {
             match self.inner.accept().await {
                 Ok((socket, from)) => {
-                    let prepared = socket.set_nodelay(true).and(socket.set_zero_linger());
                     // It fails on a socket that is gone already.
-                    if prepared.is_ok() {
+                    if prepare(&socket).is_ok() {
                         return (
                             socket,
                             SocketAddr::new(from.ip().to_canonical(), from.port()),
@@ -68,6 +66,20 @@ impl Listener {
             }
         }
     }
+}
+
+/// Sets up a socket that a flow is to go through, accepted or connected.
+///
+/// It is reset when closed, so that a flow never looks ended because we died, until the relay has
+/// seen both ends. A peer that has vanished is noticed within two minutes (RFC 9293, section
+/// 3.8.4), for otherwise its flow would stay for ever.
+pub fn prepare(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    socket.set_zero_linger()?;
+    let probes = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(15));
+    SockRef::from(socket).set_tcp_keepalive(&probes)
 }
 
 fn bind(ip: IpAddr, port: u16) -> io::Result<TcpListener> {

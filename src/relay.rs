@@ -81,8 +81,14 @@ async fn upload(local: &TcpStream, tx: &mut Sender) -> Result<(), Broken> {
             }
             Ok(n) => {
                 let full = n == buffer.capacity();
+                // What is kept until it is acknowledged keeps its whole buffer.
+                let chunk = if n < buffer.capacity() / 4 {
+                    Bytes::copy_from_slice(&buffer)
+                } else {
+                    buffer.freeze()
+                };
                 size = fitting(size, n);
-                tx.write(buffer.freeze()).await?;
+                tx.write(chunk).await?;
                 if full {
                     // There is more, and quinn takes it without waiting: let others have a turn.
                     yield_now().await;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::access::Access;
 use crate::config::ServerConfig;
@@ -51,8 +51,13 @@ impl Server {
     /// Binds the socket; must be called within a runtime. It stops when `stop` is cancelled.
     pub fn bind(config: ServerConfig, stop: CancellationToken) -> Result<Self> {
         let secret = config.identity.derive(b"rstun stateless reset");
-        let endpoint = Endpoint::bind(config.addr, config.identity.config(ALPN)?, secret)
-            .with_context(|| format!("cannot listen on UDP {}", config.addr))?;
+        let endpoint = Endpoint::bind(
+            config.addr,
+            config.identity.config(ALPN)?,
+            secret,
+            config.congestion,
+        )
+        .with_context(|| format!("cannot listen on UDP {}", config.addr))?;
         info!(
             "listening on {}, certificate SHA-256 {}",
             endpoint.local_addr(),
@@ -90,11 +95,17 @@ impl Server {
                     None => break,
                 },
                 Some(newcomer) = pending.join_next() => {
-                    if let Ok(Some(newcomer)) = newcomer {
-                        sessions.spawn(serve(newcomer, shared.clone()));
+                    match newcomer {
+                        Ok(Some(newcomer)) => drop(sessions.spawn(serve(newcomer, shared.clone()))),
+                        Ok(None) => {}
+                        Err(e) => error!("a login failed: {e}"),
                     }
                 }
-                Some(_) = sessions.join_next() => {}
+                Some(ended) = sessions.join_next() => {
+                    if let Err(e) = ended {
+                        error!("a session failed: {e}");
+                    }
+                }
             }
         }
         info!(
@@ -131,7 +142,7 @@ fn admit(attempt: Attempt, pending: &mut JoinSet<Option<Greeted>>, shared: &Arc<
             }
             Ok(Err(SessionError::WrongPassword)) => warn!("{from}: refused, its password is wrong"),
             Ok(Err(e)) => debug!("{from}: {e}"),
-            Err(_) => debug!("{from}: no login in time"),
+            Err(_) => debug!("{from}: no handshake and login in time"),
         }
         None
     });
@@ -149,25 +160,25 @@ async fn greet(attempt: Attempt, shared: Arc<Shared>) -> Result<Greeted, Session
 /// Gives a client its tunnels, and carries its flows until one side ends.
 async fn serve((newcomer, connection): Greeted, shared: Arc<Shared>) {
     let from = connection.remote_address();
-    let seat = Seat::take(newcomer.instance, &shared).await;
-    // A client that asks and then goes silent is given up with its connection.
-    let session = match newcomer.welcome().await {
-        Ok(session) => session,
-        Err(e) => return debug!("{from}: {e}"),
+    let stop = &shared.stop;
+    let Some(seat) = stop
+        .run_until_cancelled(Seat::take(newcomer.instance, &shared))
+        .await
+    else {
+        return;
+    };
+    let welcome = timeout(LOGIN_DEADLINE, newcomer.welcome());
+    let session = match stop.run_until_cancelled(welcome).await {
+        Some(Ok(Ok(session))) => session,
+        Some(Ok(Err(e))) => return debug!("{from}: {e}"),
+        Some(Err(_)) => return debug!("{from}: did not take its answer in time"),
+        None => return,
     };
     info!("{from}: client connected");
-    let ended = tokio::select! {
-        ended = session.run(&shared.stop, shared.drain) => Some(ended),
-        () = seat.present.leave.cancelled() => None,
-    };
-    match ended {
-        Some(Ended::Stopped) => info!("{from}: client told to go"),
-        Some(Ended::Lost(lost)) => info!("{from}: client gone: {lost}"),
-        None => {
-            let reason = "the client has connected anew";
-            connection.close(CloseCode::Superseded, reason).await;
-            info!("{from}: client gone: it has connected anew");
-        }
+    match session.run(stop, &seat.present.leave, shared.drain).await {
+        Ended::Stopped => info!("{from}: client told to go"),
+        Ended::Lost(lost) => info!("{from}: client gone: {lost}"),
+        Ended::Superseded => info!("{from}: client gone: it has connected anew"),
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
@@ -23,7 +23,7 @@ use self::control::Control;
 use self::flow::Dialed;
 use crate::access::Access;
 use crate::listener::Listener;
-use crate::transport::{CloseCode, Connection, Lost, ResetCode, StreamError};
+use crate::transport::{CloseCode, Connection, Lost, Receiver, ResetCode, Sender, StreamError};
 use crate::tunnel::Tunnel;
 use crate::wire::{DecodeError, Message};
 
@@ -85,6 +85,8 @@ pub enum Ended {
     Stopped,
     /// The connection is no more.
     Lost(Lost),
+    /// We were told to leave at once.
+    Superseded,
 }
 
 /// Which side of a session this is.
@@ -101,14 +103,14 @@ pub struct Session {
     connection: Connection,
     control: Control,
     /// What the peer may have dialed here, by the tunnel's number.
-    dialed: HashMap<u32, Arc<Dialed>>,
+    dialed: Arc<HashMap<u32, Dialed>>,
     /// Where this side listens for the session's own sake, by the tunnel's number.
     listeners: Vec<(u32, Tunnel, Listener)>,
     opener: Opener,
     flows: TaskTracker,
     /// Breaks all flows.
     token: CancellationToken,
-    /// Tells that no new flow may be opened.
+    /// Tells that no new flow may be opened, because one side drains.
     draining: CancellationToken,
 }
 
@@ -128,7 +130,7 @@ impl Session {
         };
         let dialed = tunnels.into_iter().map(|(number, tunnel)| {
             let dialed = Dialed::new(tunnel, access.clone());
-            (number, Arc::new(dialed))
+            (number, dialed)
         });
         let opener = Opener::new(
             connection.clone(),
@@ -140,7 +142,7 @@ impl Session {
             role,
             connection,
             control,
-            dialed: dialed.collect(),
+            dialed: Arc::new(dialed.collect()),
             listeners,
             opener,
             flows,
@@ -156,9 +158,15 @@ impl Session {
 
     /// Carries flows until the connection is lost, or `stop` is cancelled.
     ///
-    /// On `stop` no new flows are taken, and those that are open have so long to finish. Cancelling
-    /// this breaks all flows and closes the connection.
-    pub async fn run(mut self, stop: &CancellationToken, drain: Duration) -> Ended {
+    /// On `stop` no new flows are taken, and those that are open have so long to finish; on `leave`
+    /// all is broken off at once. When it returns, no flow and no listener is left. Not
+    /// cancel-safe: flows are broken, but may outlive it for a moment.
+    pub async fn run(
+        mut self,
+        stop: &CancellationToken,
+        leave: &CancellationToken,
+        drain: Duration,
+    ) -> Ended {
         // However this ends, no flow outlives it.
         let _guard = self.token.clone().drop_guard();
         let mut listening = JoinSet::new();
@@ -176,11 +184,15 @@ impl Session {
                 biased;
                 lost = connection.closed() => break Ended::Lost(lost),
                 () = stop.cancelled(), if !stopping => {
-                    deadline = Some(Instant::now() + drain);
+                    let end = Instant::now() + drain;
+                    deadline = Some(end);
                     self.drain(&mut listening);
-                    // It fails with the connection, of which the first branch will tell.
-                    let _ = self.control.write(&Message::Drain).await;
+                    self.flows.close();
+                    // It fails with the connection, of which the first branch will tell; and it may
+                    // take as long as a peer likes that reads nothing.
+                    let _ = timeout_at(end, self.control.write(&Message::Drain)).await;
                 }
+                () = leave.cancelled() => break Ended::Superseded,
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if stopping => {
                     debug!("{} flows did not finish in time", self.flows.len());
                     break Ended::Stopped;
@@ -192,20 +204,20 @@ impl Session {
                     Err(e) => break self.give_up(&e).await,
                 },
                 () = &mut credit => break self.give_up(&SessionError::Unexpected).await,
-                Ok((tx, rx)) = connection.accept() => self.accept(tx, rx),
+                Ok((tx, rx)) = connection.accept() => self.accept(tx, rx, stopping),
             }
         };
         listening.shutdown().await;
         self.token.cancel();
         self.flows.close();
         self.flows.wait().await;
-        if let Ended::Stopped = ended {
-            let (code, reason) = match self.role {
-                Role::Client => (CloseCode::Done, "the client was stopped"),
-                Role::Server(_) => (CloseCode::Shutdown, "the server was stopped"),
-            };
-            self.connection.close(code, reason).await;
-        }
+        let (code, reason) = match (&ended, self.role) {
+            (Ended::Lost(_), _) => return ended,
+            (Ended::Superseded, _) => (CloseCode::Superseded, "the client has connected anew"),
+            (Ended::Stopped, Role::Client) => (CloseCode::Done, "the client was stopped"),
+            (Ended::Stopped, Role::Server(_)) => (CloseCode::Shutdown, "the server was stopped"),
+        };
+        self.connection.close(code, reason).await;
         ended
     }
 
@@ -213,11 +225,10 @@ impl Session {
     fn drain(&self, listening: &mut JoinSet<()>) {
         self.draining.cancel();
         listening.abort_all();
-        self.flows.close();
     }
 
-    fn accept(&self, mut tx: crate::transport::Sender, mut rx: crate::transport::Receiver) {
-        if self.draining.is_cancelled() {
+    fn accept(&self, mut tx: Sender, mut rx: Receiver, stopping: bool) {
+        if stopping {
             tx.reset(ResetCode::Draining);
             rx.stop(ResetCode::Draining);
             return;

@@ -10,6 +10,17 @@ use std::fmt;
 
 use thiserror::Error;
 
+/// How much a connection has in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Congestion {
+    /// Our own controller, a model of the path after BBRv3 (draft-ietf-ccwg-bbr).
+    Bbr,
+    /// Cubic (RFC 9438).
+    Cubic,
+    /// NewReno (RFC 9002, section 7).
+    NewReno,
+}
+
 /// Why a whole connection was closed: QUIC application error codes, chosen by us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -22,23 +33,17 @@ pub enum CloseCode {
     Protocol = 2,
     /// The side that closes is shutting down.
     Shutdown = 3,
-    /// Login took too long.
-    LoginTimeout = 4,
     /// The same client has connected anew.
-    Superseded = 5,
-    /// A tunnel was refused; the login's answer told which and why.
-    TunnelRefused = 6,
+    Superseded = 4,
 }
 
 impl CloseCode {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 5] = [
         Self::Done,
         Self::LoginRefused,
         Self::Protocol,
         Self::Shutdown,
-        Self::LoginTimeout,
         Self::Superseded,
-        Self::TunnelRefused,
     ];
 
     fn from_wire(code: u64) -> Option<Self> {

@@ -16,6 +16,7 @@ use crate::config::{ClientConfig, ServerConfig};
 use crate::keygen;
 use crate::server::Server;
 use crate::tls::{PinnedCertificate, ServerIdentity};
+use crate::transport::Congestion;
 use crate::tunnel::{Direction, ListenAddr, Tunnel};
 
 /// A tunnel that is up.
@@ -45,6 +46,7 @@ impl Pair {
                 downstream: vec![target.into()],
             },
             identity: ServerIdentity::new(certificate.clone(), key),
+            congestion: Congestion::Bbr,
             drain: Duration::ZERO,
         };
         let token = stop.clone();
@@ -64,6 +66,7 @@ impl Pair {
                 listen: anywhere,
                 target: target.into(),
             }],
+            congestion: Congestion::Bbr,
             drain: Duration::ZERO,
         };
         let token = stop.clone();

@@ -194,7 +194,7 @@ fn first_packet(number: u32, visitor: &TcpStream) -> io::Result<Bytes> {
 }
 
 /// The side that dials: reads the header of a peer's stream, and connects it to its target.
-pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialed: &HashMap<u32, Arc<Dialed>>) {
+pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialed: &HashMap<u32, Dialed>) {
     let mut header = [0; FLOW_HEADER];
     let number = match timeout(OPENING, rx.read_exact(&mut header)).await {
         Ok(Ok(true)) => decode_flow_header(&header).ok(),

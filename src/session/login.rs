@@ -4,7 +4,9 @@
 //! after the handshake. It is all or nothing: if one tunnel is refused there is no session.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::timeout;
 use tracing::warn;
 
 use super::control::Control;
@@ -15,6 +17,12 @@ use crate::listener::Listener;
 use crate::transport::{CloseCode, Connection, Lost};
 use crate::tunnel::{Direction, Tunnel};
 use crate::wire::{Grant, Login, Message};
+
+/// Longest that the server looks for what a name stands for that is not listed itself.
+const RESOLUTION: Duration = Duration::from_secs(2);
+
+/// Longest that a client may take to go after it was refused a tunnel.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A client process, told from others by a random number that it keeps.
 pub type Instance = [u8; 16];
@@ -162,11 +170,17 @@ impl Newcomer {
             .collect();
         self.control.write(&Message::Welcome(grants)).await?;
         if !refused.is_empty() {
+            let from = self.connection.remote_address();
             for (tunnel, why) in &refused {
-                warn!("refused {tunnel}: {why}");
+                warn!("{from}: refused {tunnel}: {why}");
             }
+            // What was granted is not to be held for one who gets nothing.
+            drop(listeners);
             // The answer is to arrive before the end: the client closes when it has read it.
-            self.connection.closed().await;
+            if timeout(FAREWELL, self.connection.closed()).await.is_err() {
+                let reason = "a tunnel was refused";
+                self.connection.close(CloseCode::Done, reason).await;
+            }
             return Err(SessionError::Refused(refused));
         }
         let dialed = numbered(&self.tunnels).filter(|(_, t)| t.direction == Direction::Out);
@@ -184,12 +198,13 @@ impl Newcomer {
 /// Whether TunnelOut may reach anything of a target's, or else why not.
 async fn may_reach(access: &Access, tunnel: &Tunnel) -> Result<(), String> {
     let target = &tunnel.target;
-    let listed = match connector::resolve(target).await {
-        Ok(addrs) => !access.reachable(target, addrs).is_empty(),
-        // A name that is listed may well resolve later.
-        Err(_) => access.downstream.contains(target),
-    };
-    if listed {
+    // A name that is listed may well resolve later.
+    if access.downstream.contains(target) {
+        return Ok(());
+    }
+    if let Ok(Ok(addrs)) = timeout(RESOLUTION, connector::resolve(target)).await
+        && !access.reachable(target, addrs).is_empty()
+    {
         return Ok(());
     }
     Err(if access.downstream.is_empty() {

@@ -1,5 +1,6 @@
 //! QUIC through quinn. This file and its children are the only ones that name quinn.
 
+mod congestion;
 mod credit;
 mod path;
 mod reassembly;
@@ -19,7 +20,7 @@ use rustls::AlertDescription;
 
 use self::credit::{Credit, FIRST_WINDOW, GROWTH};
 use self::path::Path;
-use super::{CloseCode, Lost};
+use super::{CloseCode, Congestion, Lost};
 use crate::tunnel::ListenAddr;
 
 pub use stream::{Receiver, Sender};
@@ -43,6 +44,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 pub struct Endpoint {
     inner: quinn::Endpoint,
     server: quinn::ServerConfig,
+    congestion: Congestion,
     addr: SocketAddr,
 }
 
@@ -51,7 +53,12 @@ impl Endpoint {
     ///
     /// From `secret` come the keys of connection ids and stateless resets (RFC 9000, section
     /// 10.3), so that a server with the same secret can end the connections of one that died.
-    pub fn bind(addr: ListenAddr, tls: rustls::ServerConfig, secret: [u8; 32]) -> io::Result<Self> {
+    pub fn bind(
+        addr: ListenAddr,
+        tls: rustls::ServerConfig,
+        secret: [u8; 32],
+        congestion: Congestion,
+    ) -> io::Result<Self> {
         let socket = socket::bind(addr)?;
         let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
         let addr = socket.local_addr()?;
@@ -65,6 +72,7 @@ impl Endpoint {
         Ok(Self {
             inner: endpoint(config, Some(server.clone()), socket)?,
             server,
+            congestion,
             addr,
         })
     }
@@ -79,6 +87,7 @@ impl Endpoint {
         Some(Attempt {
             incoming: self.inner.accept().await?,
             server: self.server.clone(),
+            congestion: self.congestion,
         })
     }
 
@@ -95,6 +104,7 @@ impl Endpoint {
 pub struct Attempt {
     incoming: quinn::Incoming,
     server: quinn::ServerConfig,
+    congestion: Congestion,
 }
 
 impl Attempt {
@@ -106,10 +116,11 @@ impl Attempt {
     /// Asks for proof of that address first (RFC 9000, section 8.1.2), at no cost of memory; the
     /// attempt comes back if it has proved it already.
     pub fn retry(self) -> Option<Self> {
-        let server = self.server;
+        let (server, congestion) = (self.server, self.congestion);
         self.incoming.retry().err().map(|e| Self {
             incoming: e.into_incoming(),
             server,
+            congestion,
         })
     }
 
@@ -124,7 +135,8 @@ impl Attempt {
         let remote = self.incoming.remote_address();
         let mut config = self.server;
         let path = Path::to(remote);
-        config.transport_config(Arc::new(path.config(RECEIVE_WINDOW_BEFORE_LOGIN, 1, 0)));
+        let transport = path.config(self.congestion, RECEIVE_WINDOW_BEFORE_LOGIN, 1, 0);
+        config.transport_config(Arc::new(transport));
         let connecting = self.incoming.accept_with(Arc::new(config)).map_err(lost)?;
         Ok(Connection::new(connecting.await.map_err(lost)?, None))
     }
@@ -135,6 +147,7 @@ impl Attempt {
 pub async fn connect(
     remote: SocketAddr,
     tls: Arc<rustls::ClientConfig>,
+    congestion: Congestion,
 ) -> Result<Connection, Lost> {
     let failed = |e: &dyn fmt::Display| Lost::Failed(e.to_string());
     let any: IpAddr = match remote {
@@ -150,7 +163,12 @@ pub async fn connect(
     let endpoint = endpoint(config, None, socket).map_err(|e| failed(&e))?;
     let tls = QuicClientConfig::try_from(tls).map_err(|e| failed(&e))?;
     let mut client = quinn::ClientConfig::new(Arc::new(tls));
-    client.transport_config(Arc::new(path.config(RECEIVE_WINDOW, MAX_FLOWS, 1)));
+    client.transport_config(Arc::new(path.config(
+        congestion,
+        RECEIVE_WINDOW,
+        MAX_FLOWS,
+        1,
+    )));
     // The name plays no part: the certificate is compared byte for byte, and not asked for by name.
     let connecting = endpoint
         .connect_with(client, remote, "rstun")

@@ -7,7 +7,7 @@ use crate::harness::sockets::{
     visit_with_small_buffer, wait_for_reception,
 };
 use crate::harness::tunnel::{Mode, Tunnel, in_both_modes};
-use crate::harness::{Program, Signal};
+use crate::harness::{Ended, Program, Signal};
 
 in_both_modes!(
     transfer_finishes,
@@ -48,11 +48,13 @@ impl Tunnel {
         }
     }
 
-    fn into_program(self, side: Side) -> Program {
-        match side {
-            Side::Server => self.server,
-            Side::Client => self.client,
-        }
+    /// Waits for the end of one side, while the other one goes on.
+    fn ended(self, side: Side) -> Ended {
+        let (ending, _other) = match side {
+            Side::Server => (self.server, self.client),
+            Side::Client => (self.client, self.server),
+        };
+        ending.ended()
     }
 }
 
@@ -76,10 +78,14 @@ fn transfer_finishes(mode: Mode) {
             });
             assert!(receive_all(&target) == after, "{side:?}");
         });
-        send(&target, before);
-        finish(&target);
-        assert!(receive_all(&visitor) == before, "{side:?}");
-        assert_eq!(tunnel.into_program(side).ended().code, 0, "{side:?}");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                send(&target, before);
+                finish(&target);
+            });
+            assert!(receive_all(&visitor) == before, "{side:?}");
+        });
+        assert_eq!(tunnel.ended(side).code, 0, "{side:?}");
     }
 }
 
@@ -104,7 +110,7 @@ fn bytes_on_the_way_still_arrive(mode: Mode) {
             assert!(receive_all(&visitor) == bytes, "{side:?}");
             sent.join().expect("all bytes sent");
         });
-        assert_eq!(tunnel.into_program(side).ended().code, 0, "{side:?}");
+        assert_eq!(tunnel.ended(side).code, 0, "{side:?}");
     }
 }
 
@@ -119,7 +125,7 @@ fn idle_programs_end_at_once(mode: Mode) {
             assert_eq!(receive_all(&visitor), b"");
             assert_eq!(receive_all(&target), b"");
             tunnel.program(side).signal(signal);
-            let ended = tunnel.into_program(side).ended();
+            let ended = tunnel.ended(side);
             assert_eq!(ended.code, 0, "{side:?} {signal:?}: {}", ended.stderr);
         }
     }
@@ -133,7 +139,7 @@ fn time_runs_out(mode: Mode) {
         tunnel.program(side).signal(Signal::Terminate);
         assert_reset(&visitor);
         assert_reset(&target);
-        assert_eq!(tunnel.into_program(side).ended().code, 0, "{side:?}");
+        assert_eq!(tunnel.ended(side).code, 0, "{side:?}");
     }
 }
 
@@ -144,6 +150,6 @@ fn second_signal_ends_at_once(mode: Mode) {
         tunnel.terminate(side, Signal::Terminate);
         assert_joined(&visitor, &target);
         tunnel.program(side).signal(Signal::Terminate);
-        tunnel.into_program(side).ended();
+        tunnel.ended(side);
     }
 }

@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::congestion::CubicConfig;
+use quinn::congestion::{ControllerFactory, CubicConfig, NewRenoConfig};
 use quinn::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
+use super::congestion::ModelConfig;
 use super::credit;
+use crate::transport::Congestion;
 
 /// Largest UDP payload that we send or take.
 ///
@@ -77,9 +79,33 @@ impl Path {
         }
     }
 
+    fn controller(self, congestion: Congestion) -> Arc<dyn ControllerFactory + Send + Sync> {
+        // With less than a few packets, each would wait for the delayed acknowledgement of the last.
+        let window = INITIAL_PACKETS * u64::from(self.initial_payload());
+        match congestion {
+            Congestion::Bbr => Arc::new(ModelConfig),
+            Congestion::Cubic => {
+                let mut cubic = CubicConfig::default();
+                cubic.initial_window(window);
+                Arc::new(cubic)
+            }
+            Congestion::NewReno => {
+                let mut new_reno = NewRenoConfig::default();
+                new_reno.initial_window(window);
+                Arc::new(new_reno)
+            }
+        }
+    }
+
     /// A connection's settings: bytes over all streams, and how many of either kind the peer may
     /// open.
-    pub(super) fn config(self, receive_window: u64, bidi: u32, uni: u32) -> TransportConfig {
+    pub(super) fn config(
+        self,
+        congestion: Congestion,
+        receive_window: u64,
+        bidi: u32,
+        uni: u32,
+    ) -> TransportConfig {
         let mut config = TransportConfig::default();
         match self {
             Self::Loopback => {
@@ -93,14 +119,11 @@ impl Path {
                 config.mtu_discovery_config(Some(discovery));
             }
         }
-        // With less than a few packets, each would wait for the delayed acknowledgement of the last.
-        let mut congestion = CubicConfig::default();
-        congestion.initial_window(INITIAL_PACKETS * u64::from(self.initial_payload()));
         let mut acks = AckFrequencyConfig::default();
         acks.ack_eliciting_threshold(10u32.into());
         config
             .initial_mtu(self.initial_payload())
-            .congestion_controller_factory(Arc::new(congestion))
+            .congestion_controller_factory(self.controller(congestion))
             .ack_frequency_config(Some(acks))
             .max_idle_timeout(IdleTimeout::try_from(IDLE_TIMEOUT).ok())
             .keep_alive_interval(Some(KEEP_ALIVE))

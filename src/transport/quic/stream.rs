@@ -259,6 +259,13 @@ impl Receiver {
     }
 }
 
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        // Quinn would do so too, but with a code that means nothing.
+        self.stop(ResetCode::Broken);
+    }
+}
+
 fn broken(error: ReadError) -> StreamError {
     match error {
         ReadError::Reset(code) => StreamError::Reset(ResetCode::from_wire(code.into_inner())),
