@@ -4,15 +4,20 @@
 //! sides and in both directions. An idle flow holds no buffer: one is made when bytes are there.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
+use std::pin::Pin;
+use std::task::Poll;
 
 use bytes::{Buf, Bytes, BytesMut};
 use socket2::SockRef;
 use thiserror::Error;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::net::tcp::ReadHalf;
 use tokio::task::yield_now;
+use tokio_util::io::poll_read_buf;
 
 use crate::transport::{Receiver, ResetCode, Sender, StreamError};
 
@@ -38,11 +43,15 @@ pub enum Broken {
 ///
 /// The socket must be one that is reset when closed (zero linger): it is only after both ends have
 /// passed that it is closed in order. Not cancel-safe, and cancelling it breaks the flow.
-pub async fn relay(local: TcpStream, mut tx: Sender, mut rx: Receiver) -> Result<(), Broken> {
+pub async fn relay(mut local: TcpStream, mut tx: Sender, mut rx: Receiver) -> Result<(), Broken> {
+    let (mut read, write) = local.split();
+    let (local_read, local_write) = (&mut read, write.as_ref());
     let outcome = tokio::select! {
         biased;
-        outcome = async { tokio::try_join!(upload(&local, &mut tx), download(&mut rx, &local)) } => outcome,
-        error = failure(&local) => Err(error.into()),
+        outcome = async {
+            tokio::try_join!(upload(local_read, &mut tx), download(&mut rx, local_write))
+        } => outcome,
+        error = failure(local_write) => Err(error.into()),
     };
     match outcome {
         Ok(_) => {
@@ -58,7 +67,7 @@ pub async fn relay(local: TcpStream, mut tx: Sender, mut rx: Receiver) -> Result
 }
 
 /// From the socket to the stream, until the socket's end.
-async fn upload(local: &TcpStream, tx: &mut Sender) -> Result<(), Broken> {
+async fn upload(local: &mut ReadHalf<'_>, tx: &mut Sender) -> Result<(), Broken> {
     // The peer may give the flow up when there is nothing to send that would show it.
     let mut stopped = Box::pin(tx.stopped());
     let mut size = SMALL_READ;
@@ -74,30 +83,42 @@ async fn upload(local: &TcpStream, tx: &mut Sender) -> Result<(), Broken> {
             Some(stop) = &mut stopped => return Err(stop.into()),
         };
         let mut buffer = BytesMut::with_capacity(size.min(room));
-        match local.try_read_buf(&mut buffer) {
-            Ok(0) => {
-                drop(buffer);
-                return Ok(tx.finish().await?);
-            }
-            Ok(n) => {
-                let full = n == buffer.capacity();
-                // What is kept until it is acknowledged keeps its whole buffer.
-                let chunk = if n < buffer.capacity() / 4 {
-                    Bytes::copy_from_slice(&buffer)
-                } else {
-                    buffer.freeze()
-                };
-                size = fitting(size, n);
-                tx.write(chunk).await?;
-                if full {
-                    // There is more, and quinn takes it without waiting: let others have a turn.
-                    yield_now().await;
-                }
-            }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-            Err(e) => return Err(e.into()),
+        let capacity = buffer.capacity();
+        let n = match read_now(local, &mut buffer).await {
+            None => continue,
+            Some(n) => n?,
+        };
+        if n == 0 {
+            drop(buffer);
+            return Ok(tx.finish().await?);
+        }
+        size = fitting(size, n);
+        // What is kept until it is acknowledged keeps its whole buffer.
+        let chunk = if n < capacity / 4 {
+            Bytes::copy_from_slice(&buffer)
+        } else {
+            buffer.freeze()
+        };
+        tx.write(chunk).await?;
+        if n == capacity {
+            // There is more, and quinn takes it without waiting: let others have a turn.
+            yield_now().await;
         }
     }
+}
+
+/// Reads what is there, or nothing (none), and never waits.
+///
+/// By polling: unlike `try_read` that knows a short read for the last one, and saves a system call.
+async fn read_now(local: &mut ReadHalf<'_>, buffer: &mut BytesMut) -> Option<io::Result<usize>> {
+    poll_fn(|cx| {
+        let read = poll_read_buf(Pin::new(&mut *local), cx, buffer);
+        Poll::Ready(match read {
+            Poll::Ready(result) => Some(result),
+            Poll::Pending => None,
+        })
+    })
+    .await
 }
 
 /// The size for the next read after one that got `n` bytes into a buffer of this size.

@@ -281,7 +281,7 @@ fn endpoint(
 ) -> io::Result<quinn::Endpoint> {
     let runtime = Arc::new(TokioRuntime);
     let largest = config.get_max_udp_payload_size();
-    let socket = socket::Batches::new(socket, &*runtime, largest as usize)?;
+    let socket = socket::BatchSocket::new(socket, largest as usize)?;
     quinn::Endpoint::new_with_abstract_socket(config, server, Arc::new(socket), runtime)
 }
 

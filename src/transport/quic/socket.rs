@@ -3,12 +3,15 @@
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Once};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use quinn::udp::{RecvMeta, Transmit};
-use quinn::{AsyncUdpSocket, Runtime, UdpPoller};
+use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
+use quinn::{AsyncUdpSocket, UdpPoller};
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tracing::warn;
 
 use crate::tunnel::ListenAddr;
@@ -63,44 +66,56 @@ fn enlarge_buffers(socket: &Socket) {
     }
 }
 
-/// A socket that cuts batches to what one system call can carry.
+/// A UDP socket for quinn, that wakes no one needlessly and cuts batches to what the kernel takes.
 ///
-/// Quinn hands over up to ten packets at once whatever their size, and takes the kernel's refusal
-/// of a batch above 64 KiB for a lost batch.
+/// Registered with the reactor to be told of packets alone: the kernel calls a UDP socket writable
+/// again whenever a packet has left, which costs two wake-ups for each request if anyone listens.
+/// And quinn hands over up to ten packets at once whatever their size, and takes the kernel's
+/// refusal of a batch above 64 KiB for a lost batch.
 #[derive(Debug)]
-pub(super) struct Batches {
-    inner: Arc<dyn AsyncUdpSocket>,
+pub(super) struct BatchSocket {
+    io: AsyncFd<UdpSocket>,
+    state: UdpSocketState,
     receive_segments: usize,
+    /// The kernel's buffer was full at the last attempt to send.
+    blocked: AtomicBool,
 }
 
-impl Batches {
-    /// Wraps a bound socket whose peers send payloads of at most so many bytes.
-    pub(super) fn new(
-        socket: UdpSocket,
-        runtime: &dyn Runtime,
-        largest_payload: usize,
-    ) -> io::Result<Self> {
-        let inner = runtime.wrap_udp_socket(socket)?;
+impl BatchSocket {
+    /// Wraps a bound, non-blocking socket whose peers send payloads of at most so many bytes.
+    pub(super) fn new(socket: UdpSocket, largest_payload: usize) -> io::Result<Self> {
+        let state = UdpSocketState::new((&socket).into())?;
         // Quinn multiplies the two into the size of a receive buffer, of which 64 KiB can be used.
-        let receive_segments = inner
-            .max_receive_segments()
-            .min(MAX_BATCH / largest_payload + 1);
+        let receive_segments = state.gro_segments().min(MAX_BATCH / largest_payload + 1);
         Ok(Self {
-            inner,
+            io: register(socket, Interest::READABLE)?,
+            state,
             receive_segments,
+            blocked: AtomicBool::new(false),
         })
+    }
+
+    fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let result = self.state.send(self.io.get_ref().into(), transmit);
+        if matches!(&result, Err(e) if e.kind() == io::ErrorKind::WouldBlock) {
+            self.blocked.store(true, Relaxed);
+        }
+        result
     }
 }
 
-impl AsyncUdpSocket for Batches {
+impl AsyncUdpSocket for BatchSocket {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
-        self.inner.clone().create_io_poller()
+        Box::pin(Room {
+            socket: self,
+            waiting: None,
+        })
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let segment = match transmit.segment_size {
             Some(size) if transmit.contents.len() > MAX_BATCH => size,
-            _ => return self.inner.try_send(transmit),
+            _ => return self.send(transmit),
         };
         let batch = (MAX_BATCH / segment).max(1) * segment;
         for (i, contents) in transmit.contents.chunks(batch).enumerate() {
@@ -111,7 +126,7 @@ impl AsyncUdpSocket for Batches {
                 segment_size: (contents.len() > segment).then_some(segment),
                 src_ip: transmit.src_ip,
             };
-            match self.inner.try_send(&part) {
+            match self.send(&part) {
                 // Some have gone, so to try all of them again would send those twice: the rest
                 // counts as lost on the way.
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock && i > 0 => return Ok(()),
@@ -127,15 +142,29 @@ impl AsyncUdpSocket for Batches {
         bufs: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        self.inner.poll_recv(cx, bufs, meta)
+        loop {
+            let mut ready = ready!(self.io.poll_read_ready(cx))?;
+            match self.state.recv(self.io.get_ref().into(), bufs, meta) {
+                Ok(n) => {
+                    // Not all that was offered was filled, so nothing is left, and the next packet
+                    // is an event of its own: no need to have the kernel say so.
+                    if n < bufs.len() {
+                        ready.clear_ready();
+                    }
+                    return Poll::Ready(Ok(n));
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+        }
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
+        self.io.get_ref().local_addr()
     }
 
     fn max_transmit_segments(&self) -> usize {
-        self.inner.max_transmit_segments()
+        self.state.max_gso_segments()
     }
 
     fn max_receive_segments(&self) -> usize {
@@ -143,6 +172,45 @@ impl AsyncUdpSocket for Batches {
     }
 
     fn may_fragment(&self) -> bool {
-        self.inner.may_fragment()
+        self.state.may_fragment()
+    }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "tokio's promise about the descriptor can only be given so"
+)]
+fn register(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSocket>> {
+    // SAFETY: the socket owns its descriptor, hands out the same one for all of its life, and
+    // closes it only after AsyncFd, which owns the socket, has deregistered it.
+    Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
+}
+
+/// Waits for room in the kernel's buffer, which there nearly always is.
+#[derive(Debug)]
+struct Room {
+    socket: Arc<BatchSocket>,
+    /// Only while there is none: a second registration of the same socket.
+    waiting: Option<AsyncFd<UdpSocket>>,
+}
+
+impl UdpPoller for Room {
+    fn poll_writable(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.socket.blocked.load(Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
+        let waiting = match self.waiting.take() {
+            Some(waiting) => waiting,
+            None => {
+                let socket = self.socket.io.get_ref().try_clone()?;
+                register(socket, Interest::WRITABLE)?
+            }
+        };
+        if waiting.poll_write_ready(cx)?.is_pending() {
+            self.waiting = Some(waiting);
+            return Poll::Pending;
+        }
+        self.socket.blocked.store(false, Relaxed);
+        Poll::Ready(Ok(()))
     }
 }
