@@ -25,7 +25,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand server 'Stand where both sides reach it, and carry clients'' tunnels'
             cand client 'Connect to a server, and keep tunnels up'
             cand keygen 'Make a key and a certificate for a server'
-            cand bench 'Measure what a tunnel does on this machine'
+            cand bench 'Measure what a tunnel does, on this machine or to a server'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'rstun;server'= {
@@ -37,6 +37,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --key 'Private key of the certificate, DER or PEM [default: priv_key.der beside it]'
             cand --congestion 'Congestion control of what this side sends'
             cand --drain 'Time that open connections have to finish after Ctrl-C or SIGTERM'
+            cand --allow-bench 'Let clients load this server with `rstun bench --server-addr`'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
@@ -67,15 +68,22 @@ set edit:completion:arg-completer[rstun] = {|@words|
         &'rstun;bench'= {
             cand --seconds 'Time for each measurement'
             cand --streams 'How many connections carry the bulk data, each number measured in turn'
+            cand --scenario 'What to measure, repeatable [default: all]'
+            cand --payload 'Size of a request, and of its answer'
+            cand --server-addr 'Server to measure, started with --allow-bench, in place of one in this process; the port is 6060 if left out'
+            cand --congestion 'Congestion control of what this side sends'
+            cand --password 'Password; others on this machine can see it in the list of processes'
+            cand --password-file 'File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]'
+            cand --cert 'Copy of that server''s certificate, DER or PEM [default: certificate.der in the configuration directory]'
             cand --json 'Print JSON in place of a table'
-            cand -h 'Print help'
-            cand --help 'Print help'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
         }
         &'rstun;help'= {
             cand server 'Stand where both sides reach it, and carry clients'' tunnels'
             cand client 'Connect to a server, and keep tunnels up'
             cand keygen 'Make a key and a certificate for a server'
-            cand bench 'Measure what a tunnel does on this machine'
+            cand bench 'Measure what a tunnel does, on this machine or to a server'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'rstun;help;server'= {

@@ -29,7 +29,7 @@ complete -c rstun -n "__fish_rstun_needs_command" -s V -l version -d 'Print vers
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "server" -d 'Stand where both sides reach it, and carry clients\' tunnels'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "client" -d 'Connect to a server, and keep tunnels up'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "keygen" -d 'Make a key and a certificate for a server'
-complete -c rstun -n "__fish_rstun_needs_command" -f -a "bench" -d 'Measure what a tunnel does on this machine'
+complete -c rstun -n "__fish_rstun_needs_command" -f -a "bench" -d 'Measure what a tunnel does, on this machine or to a server'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l addr -d 'UDP address to listen on; a bare port means all addresses' -r
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l downstream -d 'Address that TunnelOut may reach, repeatable; a bare port is at 127.0.0.1' -r
@@ -41,6 +41,7 @@ complete -c rstun -n "__fish_rstun_using_subcommand server" -l congestion -d 'Co
 cubic\t'What most of TCP does'
 newreno\t'What TCP did before that'"
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l drain -d 'Time that open connections have to finish after Ctrl-C or SIGTERM' -r
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l allow-bench -d 'Let clients load this server with `rstun bench --server-addr`'
 complete -c rstun -n "__fish_rstun_using_subcommand server" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l server-addr -d 'Server to connect to; the port is 6060 if left out' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l mode -d 'Direction of each --addr-mapping' -r -f -a "TunnelOut\t'The client listens, traffic goes out at the server\'s side'
@@ -63,10 +64,23 @@ complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l force -d 'Replace
 complete -c rstun -n "__fish_rstun_using_subcommand keygen" -s h -l help -d 'Print help'
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l seconds -d 'Time for each measurement' -r
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l streams -d 'How many connections carry the bulk data, each number measured in turn' -r
+complete -c rstun -n "__fish_rstun_using_subcommand bench" -l scenario -d 'What to measure, repeatable [default: all]' -r -f -a "up\t'Bulk data from the client to the server'
+down\t'Bulk data from the server to the client'
+requests\t'Time from a request to its answer, one at a time'
+flows\t'New connections in a second, 8 at a time'
+idle\t'Memory for each of 1000 connections that do nothing (on Linux)'"
+complete -c rstun -n "__fish_rstun_using_subcommand bench" -l payload -d 'Size of a request, and of its answer' -r
+complete -c rstun -n "__fish_rstun_using_subcommand bench" -l server-addr -d 'Server to measure, started with --allow-bench, in place of one in this process; the port is 6060 if left out' -r
+complete -c rstun -n "__fish_rstun_using_subcommand bench" -l congestion -d 'Congestion control of what this side sends' -r -f -a "bbr\t'Our own, after BBRv3: measures the path, and takes no random loss for congestion'
+cubic\t'What most of TCP does'
+newreno\t'What TCP did before that'"
+complete -c rstun -n "__fish_rstun_using_subcommand bench" -l password -d 'Password; others on this machine can see it in the list of processes' -r
+complete -c rstun -n "__fish_rstun_using_subcommand bench" -l password-file -d 'File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand bench" -l cert -d 'Copy of that server\'s certificate, DER or PEM [default: certificate.der in the configuration directory]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l json -d 'Print JSON in place of a table'
-complete -c rstun -n "__fish_rstun_using_subcommand bench" -s h -l help -d 'Print help'
+complete -c rstun -n "__fish_rstun_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client keygen bench help" -f -a "server" -d 'Stand where both sides reach it, and carry clients\' tunnels'
 complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client keygen bench help" -f -a "client" -d 'Connect to a server, and keep tunnels up'
 complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client keygen bench help" -f -a "keygen" -d 'Make a key and a certificate for a server'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client keygen bench help" -f -a "bench" -d 'Measure what a tunnel does on this machine'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client keygen bench help" -f -a "bench" -d 'Measure what a tunnel does, on this machine or to a server'
 complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client keygen bench help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -15,6 +15,23 @@ use crate::tunnel::{Host, Target};
 /// Label under which TLS exports what a proof is made over.
 pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-rstun-login";
 
+/// The target that stands for the load of `rstun bench`, if the server takes it. No machine has
+/// this name, nor ever will (RFC 2606, section 2).
+pub fn bench_target() -> Target {
+    Target {
+        host: Host::Name(BENCH_HOST.to_owned()),
+        port: BENCH_PORT,
+    }
+}
+
+const BENCH_HOST: &str = "bench.rstun.invalid";
+const BENCH_PORT: u16 = 1;
+
+/// Whether a target is [`bench_target`].
+pub fn is_bench(target: &Target) -> bool {
+    target.port == BENCH_PORT && matches!(&target.host, Host::Name(name) if name == BENCH_HOST)
+}
+
 /// Keying material of one connection.
 pub type ChannelBinding = [u8; 32];
 
@@ -53,9 +70,20 @@ pub struct Access {
     pub password: Password,
     /// All that TunnelOut may reach.
     pub downstream: Vec<Target>,
+    /// Where the server takes the load of `rstun bench`, if it does.
+    pub bench: Option<SocketAddr>,
 }
 
 impl Access {
+    /// Lets those who know the password reach what is listed, and measure nothing.
+    pub fn new(password: Password, downstream: Vec<Target>) -> Self {
+        Self {
+            password,
+            downstream,
+            bench: None,
+        }
+    }
+
     /// Whether a proof made for this connection shows the password; takes the same time for any.
     pub fn admits(&self, binding: &ChannelBinding, proof: &[u8; 32]) -> bool {
         hmac::verify(&self.password.key(), binding, proof).is_ok()
@@ -86,10 +114,10 @@ mod tests {
     use super::*;
 
     fn access(downstream: &[&str]) -> Access {
-        Access {
-            password: Password::new(Zeroizing::new("secret".into())).unwrap(),
-            downstream: downstream.iter().map(|d| d.parse().unwrap()).collect(),
-        }
+        Access::new(
+            Password::new(Zeroizing::new("secret".into())).unwrap(),
+            downstream.iter().map(|d| d.parse().unwrap()).collect(),
+        )
     }
 
     #[test]
@@ -105,6 +133,15 @@ mod tests {
     #[test]
     fn the_password_is_not_in_debug_output() {
         assert!(!format!("{:?}", access(&[])).contains("secret"));
+    }
+
+    #[test]
+    fn the_bench_target_is_no_other() {
+        assert!(is_bench(&bench_target()));
+        assert!(is_bench(&"bench.rstun.invalid:1".parse().unwrap()));
+        for other in ["bench.rstun.invalid:2", "rstun.invalid:1", "1"] {
+            assert!(!is_bench(&other.parse().unwrap()), "{other}");
+        }
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub enum Command {
     Client(ClientFlags),
     /// Make a key and a certificate for a server
     Keygen(KeygenFlags),
-    /// Measure what a tunnel does on this machine
+    /// Measure what a tunnel does, on this machine or to a server
     Bench(BenchFlags),
 }
 
@@ -71,6 +71,10 @@ pub struct ServerFlags {
     /// How it ends
     #[command(flatten)]
     pub drain: DrainFlags,
+
+    /// Let clients load this server with `rstun bench --server-addr`
+    #[arg(long)]
+    pub allow_bench: bool,
 }
 
 /// Flags of `rstun client`.
@@ -225,7 +229,12 @@ pub struct KeygenFlags {
 
 /// Flags of `rstun bench`.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  rstun bench --seconds 2 --streams 1,8")]
+#[command(after_help = "Examples:\n  \
+    A server and a client over loopback:\n    \
+    rstun bench --seconds 2 --streams 1,8\n  \
+    A server that was started with --allow-bench, over the network:\n    \
+    rstun bench --server-addr 1.2.3.4:6060 --password-file secret --cert certificate.der\n\n\
+    Ctrl-C prints what has been measured so far; the exit code is 130 then.")]
 pub struct BenchFlags {
     /// Time for each measurement
     #[arg(
@@ -244,9 +253,56 @@ pub struct BenchFlags {
     )]
     pub streams: Vec<u16>,
 
+    /// What to measure, repeatable [default: all]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "NAME")]
+    pub scenario: Vec<Scenario>,
+
+    /// Size of a request, and of its answer
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 64,
+        value_parser = clap::value_parser!(u32).range(1..=1_048_576)
+    )]
+    pub payload: u32,
+
     /// Print JSON in place of a table
     #[arg(long)]
     pub json: bool,
+
+    /// Server to measure, started with --allow-bench, in place of one in this process; the port is
+    /// 6060 if left out
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub server_addr: Option<String>,
+
+    /// How much a connection has in flight
+    #[command(flatten)]
+    pub congestion: CongestionFlags,
+
+    /// Where the password for that server comes from
+    #[command(flatten)]
+    pub password: PasswordFlags,
+
+    /// Copy of that server's certificate, DER or PEM [default: certificate.der in the configuration
+    /// directory]
+    #[arg(long, value_name = "FILE", requires = "server_addr")]
+    pub cert: Option<PathBuf>,
+}
+
+/// What `rstun bench` measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scenario {
+    /// Bulk data from the client to the server
+    Up,
+    /// Bulk data from the server to the client
+    Down,
+    /// Time from a request to its answer, one at a time
+    Requests,
+    /// New connections in a second, 8 at a time
+    Flows,
+    /// Memory for each of 1000 connections that do nothing (on Linux)
+    Idle,
 }
 
 /// Reads a command line, its first element being the name that the program was called by.

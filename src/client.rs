@@ -70,6 +70,11 @@ impl Client {
         self.listeners.iter().map(|l| l.2.local_addr()).collect()
     }
 
+    /// The session that there is at any time.
+    pub fn session(&self) -> watch::Receiver<Option<Opener>> {
+        self.current.subscribe()
+    }
+
     /// Keeps a session up until told to stop; fails when trying again is of no use.
     pub async fn run(mut self) -> Result<(), SessionError> {
         let mut listening = JoinSet::new();

@@ -13,7 +13,7 @@ use directories::ProjectDirs;
 use zeroize::Zeroizing;
 
 use crate::access::{Access, Password};
-use crate::cli::{self, ClientFlags, KeygenFlags, Mode, PasswordFlags, ServerFlags};
+use crate::cli::{self, BenchFlags, ClientFlags, KeygenFlags, Mode, PasswordFlags, ServerFlags};
 use crate::keygen;
 use crate::tls::{PinnedCertificate, ServerIdentity};
 use crate::transport::Congestion;
@@ -38,6 +38,8 @@ pub struct ServerConfig {
     pub congestion: Congestion,
     /// How long open flows may take to finish when told to stop.
     pub drain: Duration,
+    /// Whether clients may measure this server.
+    pub allow_bench: bool,
 }
 
 impl ServerConfig {
@@ -56,12 +58,13 @@ impl ServerConfig {
                 .parse()
                 .with_context(|| format!("--addr {}", flags.addr))?,
             identity: ServerIdentity::load(&cert, &key)?,
-            access: Access {
-                downstream: downstream.collect::<Result<_>>()?,
-                password: password(flags.password)?,
+            access: {
+                let downstream = downstream.collect::<Result<_>>()?;
+                Access::new(password(flags.password)?, downstream)
             },
             congestion: flags.congestion.control.into(),
             drain: Duration::from_secs(flags.drain.seconds),
+            allow_bench: flags.allow_bench,
         })
     }
 }
@@ -108,6 +111,38 @@ impl From<cli::Congestion> for Congestion {
             cli::Congestion::Cubic => Self::Cubic,
             cli::Congestion::NewReno => Self::NewReno,
         }
+    }
+}
+
+/// A server to be measured, which runs elsewhere.
+#[derive(Debug)]
+pub struct Remote {
+    /// Where it is.
+    pub server: Target,
+    /// The certificate that it must have.
+    pub pinned: PinnedCertificate,
+    /// What proves who we are.
+    pub password: Password,
+}
+
+impl Remote {
+    /// Completes and checks what was typed; none if no server was named.
+    pub fn new(flags: BenchFlags) -> Result<Option<Self>> {
+        let Some(addr) = flags.server_addr else {
+            ensure!(
+                flags.password.password.is_none() && flags.password.password_file.is_none(),
+                "a password is for a server that runs elsewhere: give its --server-addr too"
+            );
+            return Ok(None);
+        };
+        let server = Target::with_default_port(&addr, DEFAULT_PORT)
+            .with_context(|| format!("--server-addr {addr}"))?;
+        let cert = existing_or_default(flags.cert, "--cert", keygen::CERTIFICATE)?;
+        Ok(Some(Self {
+            server,
+            pinned: PinnedCertificate::load(&cert)?,
+            password: password(flags.password)?,
+        }))
     }
 }
 

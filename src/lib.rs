@@ -60,7 +60,8 @@ use crate::server::Server;
 /// Exit code of a wrong command line or configuration.
 const EXIT_USAGE: u8 = 2;
 
-/// Exit code of a second signal: the first one's order was cut short.
+/// Exit code of a second signal, when the first one's order was cut short, and of a measurement cut
+/// short.
 const EXIT_INTERRUPTED: i32 = 130;
 
 /// Runs the program with the arguments of a process, its name first.
@@ -71,15 +72,18 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let started = match cli.command {
         Command::Server(flags) => ServerConfig::new(flags).map(|config| {
-            log_to_stderr();
+            log_to_stderr("info");
             serve(config)
         }),
         Command::Client(flags) => ClientConfig::new(flags).map(|config| {
-            log_to_stderr();
+            log_to_stderr("info");
             connect(config)
         }),
         Command::Keygen(flags) => Ok(keygen::run(&flags.into())),
-        Command::Bench(flags) => Ok(bench::run(&flags.into())),
+        Command::Bench(flags) => bench::Plan::new(flags).map(|plan| {
+            log_to_stderr("warn");
+            measure(&plan)
+        }),
     };
     match started {
         Ok(Ok(())) => ExitCode::SUCCESS,
@@ -114,6 +118,14 @@ fn serve(config: ServerConfig) -> Result<()> {
 
 fn connect(config: ClientConfig) -> Result<()> {
     until_stopped(|stop| async { Ok(Client::bind(config, stop)?.run().await?) })
+}
+
+fn measure(plan: &bench::Plan) -> Result<()> {
+    raise_descriptor_limit();
+    match bench::run(plan)? {
+        bench::Ended::Complete => Ok(()),
+        bench::Ended::Interrupted => std::process::exit(EXIT_INTERRUPTED),
+    }
 }
 
 /// Runs a program that stops in order at the first signal, and at once at the second.
@@ -171,14 +183,14 @@ pub(crate) fn worker_runtime() -> Result<runtime::Runtime> {
         .context("cannot start the runtime")
 }
 
-/// Log lines go to standard error, as many as RUST_LOG asks for.
-fn log_to_stderr() {
+/// Log lines go to standard error, as many as RUST_LOG asks for, or else of this level.
+fn log_to_stderr(default: &str) {
     use std::io::IsTerminal;
 
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt()
         .with_env_filter(
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default)),
         )
         .with_writer(std::io::stderr)
         .with_ansi(colour)

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::access::Access;
+use crate::bench;
 use crate::config::ServerConfig;
 use crate::session::{self, ALPN, Ended, Instance, SessionError};
 use crate::transport::{Attempt, CloseCode, Connection, Endpoint, Lost};
@@ -66,10 +67,15 @@ impl Server {
         if config.access.downstream.is_empty() {
             info!("no --downstream: clients may use TunnelIn only");
         }
+        let mut access = config.access;
+        if config.allow_bench {
+            access.bench = Some(bench::Target::start()?.addr());
+            info!("--allow-bench: every client may load this server to measure it");
+        }
         Ok(Self {
             endpoint,
             shared: Arc::new(Shared {
-                access: Arc::new(config.access),
+                access: Arc::new(access),
                 drain: config.drain,
                 stop,
                 present: Mutex::default(),

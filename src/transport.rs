@@ -21,6 +21,25 @@ pub enum Congestion {
     NewReno,
 }
 
+impl fmt::Display for Congestion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bbr => "bbr",
+            Self::Cubic => "cubic",
+            Self::NewReno => "newreno",
+        })
+    }
+}
+
+/// What a connection works with, for people.
+#[derive(Clone, Copy, Debug)]
+pub struct Description {
+    /// Largest UDP payload that is sent as of now, in bytes.
+    pub udp_payload: u16,
+    /// What decides how much this side has in flight.
+    pub congestion: Congestion,
+}
+
 /// Why a whole connection was closed: QUIC application error codes, chosen by us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]

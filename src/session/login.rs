@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::control::Control;
 use super::{Role, Session, SessionError};
-use crate::access::{Access, ChannelBinding, EXPORTER_LABEL, Password};
+use crate::access::{Access, ChannelBinding, EXPORTER_LABEL, Password, is_bench};
 use crate::connector;
 use crate::listener::Listener;
 use crate::transport::{CloseCode, Connection, Lost};
@@ -198,6 +198,10 @@ impl Newcomer {
 /// Whether TunnelOut may reach anything of a target's, or else why not.
 async fn may_reach(access: &Access, tunnel: &Tunnel) -> Result<(), String> {
     let target = &tunnel.target;
+    if is_bench(target) {
+        let refusal = || "the server was started without --allow-bench".to_owned();
+        return access.bench.map(drop).ok_or_else(refusal);
+    }
     // A name that is listed may well resolve later.
     if access.downstream.contains(target) {
         return Ok(());

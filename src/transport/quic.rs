@@ -13,6 +13,7 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use aws_lc_rs::hmac;
+use quinn::congestion::{Cubic, NewReno};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ConnectionError, EndpointConfig, TokioRuntime, TransportErrorCode, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
@@ -20,7 +21,7 @@ use rustls::AlertDescription;
 
 use self::credit::{Credit, FIRST_WINDOW, GROWTH};
 use self::path::Path;
-use super::{CloseCode, Congestion, Lost};
+use super::{CloseCode, Congestion, Description, Lost};
 use crate::tunnel::ListenAddr;
 
 pub use stream::{Receiver, Sender};
@@ -252,6 +253,21 @@ impl Connection {
         tokio::select! {
             () = tell => {}
             () = hear => {}
+        }
+    }
+
+    /// What the connection works with as of now.
+    pub fn describe(&self) -> Description {
+        let controller = self.inner.congestion_state().into_any();
+        Description {
+            udp_payload: self.inner.stats().path.current_mtu,
+            congestion: if controller.is::<Cubic>() {
+                Congestion::Cubic
+            } else if controller.is::<NewReno>() {
+                Congestion::NewReno
+            } else {
+                Congestion::Bbr
+            },
         }
     }
 
