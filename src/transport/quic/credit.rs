@@ -20,8 +20,17 @@ use std::time::{Duration, Instant};
 use quinn::{RecvStream, SendStream, VarInt};
 use tokio::sync::Notify;
 
+use super::MAX_FLOWS;
+
 /// Bytes that each direction of a flow may have on the way at first.
-pub(super) const FIRST_WINDOW: u64 = 128 * 1024;
+pub(super) const FIRST_WINDOW: u64 = 256 * 1024;
+
+/// What the receiver makes of it at once where a round trip is long, for a page or a picture to
+/// come in one. No more than half of [`GROWTH`] goes there.
+const LONG_PATH_WINDOW: u64 = 1024 * 1024;
+
+/// A round trip that is long.
+const LONG: Duration = Duration::from_millis(3);
 
 /// Bytes that one direction of a flow may ever have on the way: 300 Mbit/s over 200 ms is 7.5 MB,
 /// and a lost packet holds up what follows it for another round trip or two.
@@ -35,6 +44,9 @@ pub(super) const GROWTH: u64 = 64 * 1024 * 1024;
 /// The limit that says that all has been passed on, the end too.
 pub(super) const SETTLED: u64 = u64::MAX;
 
+/// Limits that are kept, also for streams that have not come yet: both sides' flows.
+const MAX_KEPT: usize = 2 * MAX_FLOWS as usize;
+
 /// Bytes of one new limit on the wire.
 const RECORD: usize = 8 + 8;
 
@@ -42,7 +54,7 @@ const RECORD: usize = 8 + 8;
 #[derive(Debug, Default)]
 pub(super) struct Credit {
     /// What bounds us, by stream.
-    allowances: Mutex<HashMap<u64, Arc<Allowance>>>,
+    allowances: Mutex<Allowances>,
     /// What is to be told to the peer, by stream: the latest limit alone matters.
     grants: Mutex<HashMap<u64, u64>>,
     granted: Notify,
@@ -53,17 +65,15 @@ pub(super) struct Credit {
 impl Credit {
     /// The allowance of a stream that we send on.
     pub(super) fn allow(&self, stream: u64) -> Arc<Allowance> {
-        let allowance = Arc::new(Allowance {
-            limit: AtomicU64::new(FIRST_WINDOW),
-            raised: Notify::new(),
-        });
-        lock(&self.allowances).insert(stream, allowance.clone());
-        allowance
+        let mut allowances = lock(&self.allowances);
+        let next = &mut allowances.next[initiator(stream)];
+        *next = (*next).max(stream + 1);
+        allowances.by_stream.entry(stream).or_default().clone()
     }
 
     /// Forgets a stream that is done.
     pub(super) fn forget(&self, stream: u64) {
-        lock(&self.allowances).remove(&stream);
+        lock(&self.allowances).by_stream.remove(&stream);
     }
 
     /// Has the peer told a stream's new limit.
@@ -76,6 +86,12 @@ impl Credit {
     /// comes later is to find something too.
     fn grow(&self, bytes: u64) -> bool {
         let fits = |grown: u64| (bytes <= (GROWTH - grown) / 2).then(|| grown + bytes);
+        self.grown.fetch_update(Relaxed, Relaxed, fits).is_ok()
+    }
+
+    /// The same for a flow that has not shown yet what it needs.
+    fn head_start(&self, bytes: u64) -> bool {
+        let fits = |grown: u64| (grown + bytes <= GROWTH / 2).then(|| grown + bytes);
         self.grown.fetch_update(Relaxed, Relaxed, fits).is_ok()
     }
 
@@ -108,13 +124,38 @@ impl Credit {
         while stream.read_exact(&mut record).await.is_ok() {
             let (stream, limit) = record.split_at(8);
             let number = |bytes: &[u8]| bytes.iter().fold(0, |n, b| n << 8 | u64::from(*b));
-            // A stream that is not there is done: its last limits crossed its end.
-            if let Some(allowance) = lock(&self.allowances).get(&number(stream)) {
-                allowance.limit.fetch_max(number(limit), Relaxed);
-                allowance.raised.notify_one();
-            }
+            lock(&self.allowances).raise(number(stream), number(limit));
         }
     }
+}
+
+/// What bounds the senders of a connection.
+#[derive(Debug, Default)]
+struct Allowances {
+    by_stream: HashMap<u64, Arc<Allowance>>,
+    /// For streams of either initiator, the least number that has not been seen yet.
+    next: [u64; 2],
+}
+
+impl Allowances {
+    fn raise(&mut self, stream: u64, limit: u64) {
+        let allowance = match self.by_stream.get(&stream) {
+            Some(allowance) => allowance,
+            // It has overtaken the stream itself; but a peer may not have us keep any number.
+            None if stream >= self.next[initiator(stream)] && self.by_stream.len() < MAX_KEPT => {
+                self.by_stream.entry(stream).or_default()
+            }
+            // The stream is done: its last limits have crossed its end.
+            None => return,
+        };
+        allowance.limit.fetch_max(limit, Relaxed);
+        allowance.raised.notify_one();
+    }
+}
+
+/// Which side has opened a stream, from the least bit of its id (RFC 9000, section 2.1).
+fn initiator(stream: u64) -> usize {
+    (stream & 1) as usize
 }
 
 /// What bounds the sender of one stream.
@@ -122,6 +163,15 @@ impl Credit {
 pub(super) struct Allowance {
     limit: AtomicU64,
     raised: Notify,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self {
+            limit: AtomicU64::new(FIRST_WINDOW),
+            raised: Notify::new(),
+        }
+    }
 }
 
 impl Allowance {
@@ -155,11 +205,14 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) fn new(credit: Arc<Credit>) -> Self {
+    /// A window for a path with this round trip.
+    pub(super) fn new(credit: Arc<Credit>, rtt: Duration) -> Self {
+        let long = rtt >= LONG && credit.head_start(LONG_PATH_WINDOW - FIRST_WINDOW);
+        let size = if long { LONG_PATH_WINDOW } else { FIRST_WINDOW };
         Self {
             credit,
-            size: FIRST_WINDOW,
-            limit: FIRST_WINDOW,
+            size,
+            limit: size,
             taken: 0,
             raised: None,
         }
@@ -234,14 +287,14 @@ mod tests {
     #[test]
     fn a_reader_that_keeps_up_gets_the_largest_window() {
         let credit = Arc::new(Credit::default());
-        let mut window = Window::new(credit.clone());
+        let mut window = Window::new(credit.clone(), Duration::ZERO);
         assert_eq!(read(&credit, &mut window, RTT, 12), LARGEST_WINDOW);
     }
 
     #[test]
     fn a_slow_reader_keeps_a_small_window() {
         let credit = Arc::new(Credit::default());
-        let mut window = Window::new(credit.clone());
+        let mut window = Window::new(credit.clone(), Duration::ZERO);
         // Only the first raise cannot know the pace.
         assert_eq!(read(&credit, &mut window, RTT * 3, 50), FIRST_WINDOW * 2);
     }
@@ -249,7 +302,7 @@ mod tests {
     #[test]
     fn a_limit_is_raised_when_half_of_the_window_is_taken() {
         let credit = Arc::new(Credit::default());
-        let mut window = Window::new(credit);
+        let mut window = Window::new(credit, Duration::ZERO);
         let now = Instant::now();
         assert_eq!(window.take(FIRST_WINDOW / 2 - 1, now, || RTT), None);
         assert!(window.take(1, now, || RTT).is_some());
@@ -258,13 +311,25 @@ mod tests {
     #[test]
     fn growth_is_bounded_over_all_flows_and_given_back() {
         let credit = Arc::new(Credit::default());
-        let mut windows: Vec<_> = (0..200).map(|_| Window::new(credit.clone())).collect();
+        let mut windows: Vec<_> = (0..200).map(|_| Window::new(credit.clone(), RTT)).collect();
+        assert!(windows[0].size > FIRST_WINDOW && windows[199].size == FIRST_WINDOW);
+        assert!(credit.grown.load(Relaxed) <= GROWTH / 2);
         for window in &mut windows {
             read(&credit, window, RTT, 20);
         }
         assert!(credit.grown.load(Relaxed) > GROWTH / 2);
         windows.clear();
         assert_eq!(credit.grown.load(Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn a_limit_may_overtake_its_stream_but_not_outlive_it() {
+        let credit = Credit::default();
+        lock(&credit.allowances).raise(4, FIRST_WINDOW * 2);
+        assert_eq!(credit.allow(4).beyond(0).await, FIRST_WINDOW * 2);
+        credit.forget(4);
+        lock(&credit.allowances).raise(4, SETTLED);
+        assert!(lock(&credit.allowances).by_stream.is_empty());
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use std::time::Instant;
 use bytes::{Buf, Bytes};
 use quinn::{ReadError, RecvStream, SendStream, VarInt, WriteError};
 
-use super::credit::{Allowance, Credit, SETTLED, Window};
+use super::credit::{Allowance, Credit, FIRST_WINDOW, SETTLED, Window};
 use super::reassembly::Reassembly;
 use crate::transport::{ResetCode, StreamError};
 
@@ -141,10 +141,14 @@ impl Receiver {
         connection: quinn::Connection,
         credit: Arc<Credit>,
     ) -> Self {
+        let window = Window::new(credit.clone(), connection.rtt());
+        if window.limit() > FIRST_WINDOW {
+            credit.grant(inner.id().into(), window.limit());
+        }
         Self {
             inner,
             connection,
-            window: Window::new(credit.clone()),
+            window,
             credit,
             reassembly: Reassembly::default(),
             ready: VecDeque::new(),
