@@ -25,12 +25,11 @@ use super::MAX_FLOWS;
 /// Bytes that each direction of a flow may have on the way at first.
 pub(super) const FIRST_WINDOW: u64 = 256 * 1024;
 
-/// What the receiver makes of it at once where a round trip is long, for a page or a picture to
-/// come in one. No more than half of [`GROWTH`] goes there.
-const LONG_PATH_WINDOW: u64 = 1024 * 1024;
-
-/// A round trip that is long.
-const LONG: Duration = Duration::from_millis(3);
+/// Where a round trip is long the receiver makes more of it at once, bytes per second of round trip
+/// up to a bound: a page or a picture is to come in one, and growth is to keep ahead of a sender that
+/// starts by doubling. No more than half of [`GROWTH`] goes there.
+const FIRST_RATE: f64 = 20e6;
+const LONG_PATH_WINDOW: u64 = 4 * 1024 * 1024;
 
 /// Bytes that one direction of a flow may ever have on the way: 300 Mbit/s over 200 ms is 7.5 MB,
 /// and a lost packet holds up what follows it for another round trip or two.
@@ -207,8 +206,13 @@ pub(super) struct Window {
 impl Window {
     /// A window for a path with this round trip.
     pub(super) fn new(credit: Arc<Credit>, rtt: Duration) -> Self {
-        let long = rtt >= LONG && credit.head_start(LONG_PATH_WINDOW - FIRST_WINDOW);
-        let size = if long { LONG_PATH_WINDOW } else { FIRST_WINDOW };
+        let wanted = (FIRST_RATE * rtt.as_secs_f64()) as u64;
+        let wanted = wanted.clamp(FIRST_WINDOW, LONG_PATH_WINDOW);
+        let size = if credit.head_start(wanted - FIRST_WINDOW) {
+            wanted
+        } else {
+            FIRST_WINDOW
+        };
         Self {
             credit,
             size,
@@ -242,8 +246,9 @@ impl Window {
             Some(before) => now - before < 2 * rtt(),
             None => true,
         };
-        if keeps_up && self.size < LARGEST_WINDOW && self.credit.grow(self.size) {
-            self.size *= 2;
+        let more = self.size.min(LARGEST_WINDOW - self.size);
+        if keeps_up && self.credit.grow(more) {
+            self.size += more;
         }
         self.limit = self.taken + self.size;
         Some(self.limit)

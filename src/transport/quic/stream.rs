@@ -8,10 +8,11 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use quinn::{ReadError, RecvStream, SendStream, VarInt, WriteError};
+use tokio::time::timeout;
 
 use super::credit::{Allowance, Credit, FIRST_WINDOW, SETTLED, Window};
 use super::reassembly::Reassembly;
@@ -20,6 +21,9 @@ use crate::transport::{ResetCode, StreamError};
 /// Bytes after which a flow is no more the first to be sent: what is short, such as a keystroke or
 /// a small request, does not wait behind what is long.
 const HEAD: u64 = 256 * 1024;
+
+/// Longest that a sender waits for the receiver to pass on what it has.
+const SETTLING: Duration = Duration::from_secs(60);
 
 /// The half that bytes go out through.
 #[derive(Debug)]
@@ -79,15 +83,22 @@ impl Sender {
 
     /// Says that nothing more will come, and waits until the receiver has passed all on.
     ///
-    /// Cancelling this leaves the stream finished: what was written still arrives.
+    /// It waits no longer than a minute from when the peer has all: a peer may not have us keep
+    /// what is over. Cancelling this leaves the stream finished: what was written still arrives.
     pub async fn finish(&mut self) -> Result<(), StreamError> {
         self.done = true;
         // It fails only on a stream that is finished or reset already.
         let _ = self.inner.finish();
         tokio::select! {
             biased;
-            () = self.allowance.settled() => Ok(()),
-            Some(stop) = self.stopped() => Err(stop),
+            () = self.allowance.settled() => return Ok(()),
+            stopped = self.stopped() => if let Some(stop) = stopped {
+                return Err(stop);
+            },
+        }
+        let settled = timeout(SETTLING, self.allowance.settled());
+        tokio::select! {
+            _ = settled => Ok(()),
             _ = self.connection.closed() => Err(StreamError::Lost),
         }
     }
