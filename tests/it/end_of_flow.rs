@@ -149,8 +149,7 @@ fn short_flows_end_in_order(mode: Mode) {
         Mode::In => ["-R", &format!("{name}^127.0.0.1:0")],
     };
     let client = site.client(server.server_addr(), &[flag, mapping]);
-    client.line("connected to ");
-    let entrance = client.addr(match mode {
+    let entrance = client.entrance(match mode {
         Mode::Out => ": listening on ",
         Mode::In => ": the server listens on ",
     });
@@ -175,9 +174,8 @@ fn target_refuses(mode: Mode) {
     let args = [mode.args(closed.addr()), mode.args(open.addr())].concat();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let client = site.client(server.server_addr(), &args);
-    let nowhere = client.addr(&mode.announcement(closed.addr()));
-    let somewhere = client.addr(&mode.announcement(open.addr()));
-    client.line("connected to ");
+    let nowhere = client.entrance(&mode.announcement(closed.addr()));
+    let somewhere = client.entrance(&mode.announcement(open.addr()));
 
     // One visitor who waits to be spoken to, one who speaks.
     assert_turned_away(nowhere, b"");

@@ -238,6 +238,13 @@ impl Program {
             .unwrap_or_else(|error| panic!("{word:?} is not an address ({error}) in {line:?}"))
     }
 
+    /// Waits for a client to be connected, and reads the way in to a tunnel that it announces by `part`. Before
+    /// that a visitor may have to wait for longer than it is given.
+    pub(crate) fn entrance(&self, part: &str) -> SocketAddr {
+        self.line("connected to ");
+        self.addr(part)
+    }
+
     /// Waits for a server to be ready and returns its address.
     pub(crate) fn server_addr(&self) -> SocketAddr {
         self.addr("listening on ")

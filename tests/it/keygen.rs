@@ -176,7 +176,10 @@ fn pem_is_told_from_der_by_content() {
     let args = Mode::Out.args(target.addr());
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let client = site.client(server.server_addr(), &args);
-    join(client.addr(&Mode::Out.announcement(target.addr())), &target);
+    join(
+        client.entrance(&Mode::Out.announcement(target.addr())),
+        &target,
+    );
 }
 
 /// A PEM file (RFC 7468) with a line of text before the block, as openssl writes them.

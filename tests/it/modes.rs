@@ -47,7 +47,7 @@ fn assert_tunnel_out(site: &Site, server_link: &str, client_link: &str) {
     let server = rstund(site, server_link, port);
     let mapping = format!("0.0.0.0:0^{port}");
     let client = rstunc(site, client_link, "TunnelOut", &server, &mapping);
-    let announced = client.addr(&format!(
+    let announced = client.entrance(&format!(
         "TunnelOut 0.0.0.0:0^127.0.0.1:{port}: listening on "
     ));
     join(from_unspecified(announced), &target);
@@ -59,7 +59,7 @@ fn assert_tunnel_in(site: &Site, server_link: &str, client_link: &str) {
     let server = rstund(site, server_link, 1);
     let mapping = format!("{port}^0.0.0.0:0");
     let client = rstunc(site, client_link, "TunnelIn", &server, &mapping);
-    let announced = client.addr(&format!(
+    let announced = client.entrance(&format!(
         "TunnelIn 127.0.0.1:{port}^0.0.0.0:0: the server listens on "
     ));
     join(from_unspecified(announced), &target);
@@ -102,7 +102,10 @@ fn subcommands_are_the_same_programs() {
     client.args(["--cert", "certificate.der"]);
     client.args(Mode::Out.args(target.addr()));
     let client = Program::start(&mut client);
-    join(client.addr(&Mode::Out.announcement(target.addr())), &target);
+    join(
+        client.entrance(&Mode::Out.announcement(target.addr())),
+        &target,
+    );
 }
 
 #[test]
@@ -132,7 +135,7 @@ fn many_tunnels_share_one_client() {
 
     let ways = targets.iter().zip(&modes);
     let flows: Vec<_> = ways
-        .map(|(target, mode)| join(client.addr(&mode.announcement(target.addr())), target))
+        .map(|(target, mode)| join(client.entrance(&mode.announcement(target.addr())), target))
         .collect();
     // All at once still work, and each is joined to its own.
     for (visitor, target) in flows.iter().rev() {
@@ -159,7 +162,10 @@ fn mode_applies_to_each_addr_mapping() {
         ],
     );
     for target in [one, two] {
-        join(client.addr(&Mode::In.announcement(target.addr())), &target);
+        join(
+            client.entrance(&Mode::In.announcement(target.addr())),
+            &target,
+        );
     }
 }
 
@@ -180,7 +186,7 @@ fn ipv6_in_brackets() {
         format!("TunnelOut {out}: listening on "),
         format!("TunnelIn {into}: the server listens on "),
     ] {
-        let entrance = client.addr(&announcement);
+        let entrance = client.entrance(&announcement);
         assert!(entrance.is_ipv6(), "{entrance}");
         join(entrance, &target);
     }
@@ -201,7 +207,7 @@ fn host_names_on_the_dialed_side() {
         format!("TunnelOut {out}: listening on "),
         format!("TunnelIn {into}: the server listens on "),
     ] {
-        join(client.addr(&announcement), &target);
+        join(client.entrance(&announcement), &target);
     }
 }
 
@@ -212,7 +218,7 @@ fn bare_port_on_the_right_of_tunnel_in_is_all_addresses() {
     let server = site.server(&[]);
     let mapping = format!("{}^0", target.port());
     let client = site.client(server.server_addr(), &["-R", &mapping]);
-    let announced = client.addr(": the server listens on ");
+    let announced = client.entrance(": the server listens on ");
     assert!(announced.ip().is_unspecified(), "{announced}");
     assert_ne!(announced.port(), 0);
     join((Ipv4Addr::LOCALHOST, announced.port()).into(), &target);
@@ -225,7 +231,7 @@ fn bare_port_on_the_left_of_tunnel_out_is_loopback() {
     let server = site.server(&[target.addr()]);
     let mapping = format!("0^{}", target.port());
     let client = site.client(server.server_addr(), &["-L", &mapping]);
-    let announced = client.addr(": listening on ");
+    let announced = client.entrance(": listening on ");
     assert_eq!(announced.ip(), Ipv4Addr::LOCALHOST);
     join(announced, &target);
 }

@@ -47,7 +47,7 @@ fn tunnel(site: Site, server_from: From, client_from: From, log: &str) -> Tunnel
     client.args(mode.args(target.addr()));
     client_from.give(&mut client);
     let client = Program::start(&mut client);
-    let entrance = client.addr(&mode.announcement(target.addr()));
+    let entrance = client.entrance(&mode.announcement(target.addr()));
     Tunnel {
         site,
         server,
@@ -96,7 +96,10 @@ fn a_flag_goes_before_the_environment() {
     client.args(["--password", crate::harness::PASSWORD]);
     client.args(Mode::Out.args(target.addr()));
     let client = Program::start(&mut client);
-    join(client.addr(&Mode::Out.announcement(target.addr())), &target);
+    join(
+        client.entrance(&Mode::Out.announcement(target.addr())),
+        &target,
+    );
 }
 
 #[test]

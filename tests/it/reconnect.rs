@@ -106,6 +106,5 @@ fn server_not_there_yet(mode: Mode) {
     assert_eq!(client.count("connected to "), 0);
 
     let _server = site.server_again(server_addr, &[target.addr()]);
-    client.line("connected to ");
-    join(client.addr(&announcement), &target);
+    join(client.entrance(&announcement), &target);
 }

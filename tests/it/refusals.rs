@@ -59,7 +59,7 @@ fn other_certificate_with_the_same_subject(mode: Mode) {
     ours.write("certificate.der", theirs.read("certificate.der"));
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let client = ours.client(server.server_addr(), &args);
-    join(client.addr(&mode.announcement(target.addr())), &target);
+    join(client.entrance(&mode.announcement(target.addr())), &target);
 }
 
 #[test]

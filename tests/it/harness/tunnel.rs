@@ -86,8 +86,7 @@ impl Tunnel {
         let mut args = args.to_vec();
         args.extend(tunnel.iter().map(String::as_str));
         let client = site.client(server_addr, &args);
-        client.line("connected to ");
-        let entrance = client.addr(&mode.announcement(target.addr()));
+        let entrance = client.entrance(&mode.announcement(target.addr()));
         Self {
             site,
             server,
