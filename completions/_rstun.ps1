@@ -34,7 +34,8 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
         }
         'rstun;server' {
             [CompletionResult]::new('--addr', '--addr', [CompletionResultType]::ParameterName, 'UDP address to listen on; a bare port means all addresses')
-            [CompletionResult]::new('--downstream', '--downstream', [CompletionResultType]::ParameterName, 'Address that TunnelOut may reach, repeatable; a bare port is at 127.0.0.1')
+            [CompletionResult]::new('--downstream', '--downstream', [CompletionResultType]::ParameterName, 'What clients may reach, repeatable: HOST:PORT, NETWORK:FIRST-LAST, udp://HOST:PORT or unix:///PATH; a bare port is at 127.0.0.1')
+            [CompletionResult]::new('--unix-dir', '--unix-dir', [CompletionResultType]::ParameterName, 'Directory in which TunnelIn may listen on Unix sockets [default: none]')
             [CompletionResult]::new('--password', '--password', [CompletionResultType]::ParameterName, 'Password; others on this machine can see it in the list of processes')
             [CompletionResult]::new('--password-file', '--password-file', [CompletionResultType]::ParameterName, 'File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]')
             [CompletionResult]::new('--cert', '--cert', [CompletionResultType]::ParameterName, 'Certificate, DER or PEM [default: certificate.der in the configuration directory]')
@@ -52,8 +53,10 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('--addr-mapping', '--addr-mapping', [CompletionResultType]::ParameterName, 'Tunnel in the direction of --mode, repeatable')
             [CompletionResult]::new('-L', '-L ', [CompletionResultType]::ParameterName, 'Listen on LOCAL here, dial REMOTE at the server, repeatable')
             [CompletionResult]::new('--tunnel-out', '--tunnel-out', [CompletionResultType]::ParameterName, 'Listen on LOCAL here, dial REMOTE at the server, repeatable')
-            [CompletionResult]::new('-R', '-R ', [CompletionResultType]::ParameterName, 'Listen on REMOTE at the server, dial LOCAL here, repeatable')
-            [CompletionResult]::new('--tunnel-in', '--tunnel-in', [CompletionResultType]::ParameterName, 'Listen on REMOTE at the server, dial LOCAL here, repeatable')
+            [CompletionResult]::new('-R', '-R ', [CompletionResultType]::ParameterName, 'Listen on REMOTE at the server, dial LOCAL here, repeatable; with socks5 or http as LOCAL, visitors say what to dial')
+            [CompletionResult]::new('--tunnel-in', '--tunnel-in', [CompletionResultType]::ParameterName, 'Listen on REMOTE at the server, dial LOCAL here, repeatable; with socks5 or http as LOCAL, visitors say what to dial')
+            [CompletionResult]::new('-D', '-D ', [CompletionResultType]::ParameterName, 'Proxy here whose visitors go out at the server, repeatable: SOCKS5, or HTTP by http://')
+            [CompletionResult]::new('--dynamic', '--dynamic', [CompletionResultType]::ParameterName, 'Proxy here whose visitors go out at the server, repeatable: SOCKS5, or HTTP by http://')
             [CompletionResult]::new('--password', '--password', [CompletionResultType]::ParameterName, 'Password; others on this machine can see it in the list of processes')
             [CompletionResult]::new('--password-file', '--password-file', [CompletionResultType]::ParameterName, 'File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]')
             [CompletionResult]::new('--cert', '--cert', [CompletionResultType]::ParameterName, 'Copy of the server''s certificate, DER or PEM [default: certificate.der in the configuration directory]')

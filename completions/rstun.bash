@@ -117,7 +117,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__client)
-            opts="-L -R -h --server-addr --mode --addr-mapping --tunnel-out --tunnel-in --password --password-file --cert --congestion --drain --help"
+            opts="-L -R -D -h --server-addr --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --password --password-file --cert --congestion --drain --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -148,6 +148,14 @@ _rstun() {
                     return 0
                     ;;
                 -R)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --dynamic)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -D)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -289,7 +297,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__server)
-            opts="-h --addr --downstream --password --password-file --cert --key --congestion --drain --allow-bench --help"
+            opts="-h --addr --downstream --unix-dir --password --password-file --cert --key --congestion --drain --allow-bench --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -300,6 +308,10 @@ _rstun() {
                     return 0
                     ;;
                 --downstream)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --unix-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

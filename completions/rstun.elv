@@ -30,7 +30,8 @@ set edit:completion:arg-completer[rstun] = {|@words|
         }
         &'rstun;server'= {
             cand --addr 'UDP address to listen on; a bare port means all addresses'
-            cand --downstream 'Address that TunnelOut may reach, repeatable; a bare port is at 127.0.0.1'
+            cand --downstream 'What clients may reach, repeatable: HOST:PORT, NETWORK:FIRST-LAST, udp://HOST:PORT or unix:///PATH; a bare port is at 127.0.0.1'
+            cand --unix-dir 'Directory in which TunnelIn may listen on Unix sockets [default: none]'
             cand --password 'Password; others on this machine can see it in the list of processes'
             cand --password-file 'File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]'
             cand --cert 'Certificate, DER or PEM [default: certificate.der in the configuration directory]'
@@ -47,8 +48,10 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --addr-mapping 'Tunnel in the direction of --mode, repeatable'
             cand -L 'Listen on LOCAL here, dial REMOTE at the server, repeatable'
             cand --tunnel-out 'Listen on LOCAL here, dial REMOTE at the server, repeatable'
-            cand -R 'Listen on REMOTE at the server, dial LOCAL here, repeatable'
-            cand --tunnel-in 'Listen on REMOTE at the server, dial LOCAL here, repeatable'
+            cand -R 'Listen on REMOTE at the server, dial LOCAL here, repeatable; with socks5 or http as LOCAL, visitors say what to dial'
+            cand --tunnel-in 'Listen on REMOTE at the server, dial LOCAL here, repeatable; with socks5 or http as LOCAL, visitors say what to dial'
+            cand -D 'Proxy here whose visitors go out at the server, repeatable: SOCKS5, or HTTP by http://'
+            cand --dynamic 'Proxy here whose visitors go out at the server, repeatable: SOCKS5, or HTTP by http://'
             cand --password 'Password; others on this machine can see it in the list of processes'
             cand --password-file 'File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]'
             cand --cert 'Copy of the server''s certificate, DER or PEM [default: certificate.der in the configuration directory]'

@@ -32,7 +32,8 @@ complete -c rstun -n "__fish_rstun_needs_command" -f -a "keygen" -d 'Make a key 
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "bench" -d 'Measure what a tunnel does, on this machine or to a server'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l addr -d 'UDP address to listen on; a bare port means all addresses' -r
-complete -c rstun -n "__fish_rstun_using_subcommand server" -l downstream -d 'Address that TunnelOut may reach, repeatable; a bare port is at 127.0.0.1' -r
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l downstream -d 'What clients may reach, repeatable: HOST:PORT, NETWORK:FIRST-LAST, udp://HOST:PORT or unix:///PATH; a bare port is at 127.0.0.1' -r
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l unix-dir -d 'Directory in which TunnelIn may listen on Unix sockets [default: none]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l password -d 'Password; others on this machine can see it in the list of processes' -r
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l password-file -d 'File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l cert -d 'Certificate, DER or PEM [default: certificate.der in the configuration directory]' -r -F
@@ -48,7 +49,8 @@ complete -c rstun -n "__fish_rstun_using_subcommand client" -l mode -d 'Directio
 TunnelIn\t'The server listens, traffic comes in to the client\'s side'"
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l addr-mapping -d 'Tunnel in the direction of --mode, repeatable' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -s L -l tunnel-out -d 'Listen on LOCAL here, dial REMOTE at the server, repeatable' -r
-complete -c rstun -n "__fish_rstun_using_subcommand client" -s R -l tunnel-in -d 'Listen on REMOTE at the server, dial LOCAL here, repeatable' -r
+complete -c rstun -n "__fish_rstun_using_subcommand client" -s R -l tunnel-in -d 'Listen on REMOTE at the server, dial LOCAL here, repeatable; with socks5 or http as LOCAL, visitors say what to dial' -r
+complete -c rstun -n "__fish_rstun_using_subcommand client" -s D -l dynamic -d 'Proxy here whose visitors go out at the server, repeatable: SOCKS5, or HTTP by http://' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l password -d 'Password; others on this machine can see it in the list of processes' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l password-file -d 'File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l cert -d 'Copy of the server\'s certificate, DER or PEM [default: certificate.der in the configuration directory]' -r -F

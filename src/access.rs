@@ -4,13 +4,18 @@
 //! over keying material that TLS exports for this one connection (RFC 5705, RFC 9266): the proof
 //! is worth nothing on any other.
 
+mod rule;
+
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
 
-use crate::tunnel::{Host, Target};
+use crate::tunnel::{Host, HostPort, Target, UnixPath};
+
+pub use rule::{Rule, RuleError};
 
 /// Label under which TLS exports what a proof is made over.
 pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-rstun-login";
@@ -18,10 +23,10 @@ pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-rstun-login";
 /// The target that stands for the load of `rstun bench`, if the server takes it. No machine has
 /// this name, nor ever will (RFC 2606, section 2).
 pub fn bench_target() -> Target {
-    Target {
+    Target::Tcp(HostPort {
         host: Host::Name(BENCH_HOST.to_owned()),
         port: BENCH_PORT,
-    }
+    })
 }
 
 const BENCH_HOST: &str = "bench.rstun.invalid";
@@ -29,7 +34,7 @@ const BENCH_PORT: u16 = 1;
 
 /// Whether a target is [`bench_target`].
 pub fn is_bench(target: &Target) -> bool {
-    target.port == BENCH_PORT && matches!(&target.host, Host::Name(name) if name == BENCH_HOST)
+    *target == bench_target()
 }
 
 /// Keying material of one connection.
@@ -68,18 +73,22 @@ impl fmt::Debug for Password {
 pub struct Access {
     /// What every client must know.
     pub password: Password,
-    /// All that TunnelOut may reach.
-    pub downstream: Vec<Target>,
+    /// All that clients may reach at the server's side.
+    pub downstream: Vec<Rule>,
+    /// Where TunnelIn may make Unix sockets, if anywhere: directly in this directory.
+    pub unix_dir: Option<PathBuf>,
     /// Where the server takes the load of `rstun bench`, if it does.
     pub bench: Option<SocketAddr>,
 }
 
 impl Access {
-    /// Lets those who know the password reach what is listed, and measure nothing.
-    pub fn new(password: Password, downstream: Vec<Target>) -> Self {
+    /// Lets those who know the password reach what is listed, make no Unix sockets and measure
+    /// nothing.
+    pub fn new(password: Password, downstream: Vec<Rule>) -> Self {
         Self {
             password,
             downstream,
+            unix_dir: None,
             bench: None,
         }
     }
@@ -89,23 +98,29 @@ impl Access {
         hmac::verify(&self.password.key(), binding, proof).is_ok()
     }
 
-    /// Those of a target's addresses that TunnelOut may dial.
+    /// Whether a target is listed as it is written; what a name stands for may be listed too.
+    pub fn names(&self, target: &Target) -> bool {
+        self.downstream.iter().any(|rule| rule.names(target))
+    }
+
+    /// Those of a target's addresses that may be dialed.
     ///
     /// A target is listed by its own name, or by an address that its name resolves to: then just
     /// that address may be dialed, whatever else the name stands for.
     pub fn reachable(&self, target: &Target, resolved: Vec<SocketAddr>) -> Vec<SocketAddr> {
-        let named = matches!(target.host, Host::Name(_)) && self.downstream.contains(target);
-        let listed = |addr: &SocketAddr| {
-            self.downstream.iter().any(|d| match &d.host {
-                Host::Ip(ip) => {
-                    ip.to_canonical() == addr.ip().to_canonical() && d.port == addr.port()
-                }
-                Host::Name(_) => false,
-            })
-        };
+        let named = self.names(target);
+        let listed = |addr| self.downstream.iter().any(|rule| rule.covers(target, addr));
         let mut addrs = resolved;
-        addrs.retain(|addr| named || listed(addr));
+        addrs.retain(|addr| named || listed(*addr));
         addrs
+    }
+
+    /// Whether TunnelIn may make this Unix socket. Only the path's text counts, so that no `..` or
+    /// further directory leads elsewhere.
+    pub fn may_make(&self, path: &UnixPath) -> bool {
+        let name = |dir: &PathBuf| path.as_path().strip_prefix(dir).ok()?.to_str();
+        let name = self.unix_dir.as_ref().and_then(name);
+        name.is_some_and(|name| !name.is_empty() && name != ".." && !name.contains('/'))
     }
 }
 
@@ -146,22 +161,42 @@ mod tests {
 
     #[test]
     fn only_listed_addresses_are_reachable() {
-        let access = access(&["8800", "db.internal:5432"]);
+        let access = access(&["8800", "db.internal:5432", "10.0.0.0/8:80"]);
         let reach = |target: &str, resolved: &[&str]| {
             let resolved = resolved.iter().map(|a| a.parse().unwrap()).collect();
             access.reachable(&target.parse().unwrap(), resolved).len()
         };
         assert_eq!(reach("8800", &["127.0.0.1:8800"]), 1);
         assert_eq!(reach("8801", &["127.0.0.1:8801"]), 0);
-        assert_eq!(
-            reach("[::ffff:127.0.0.1]:8800", &["[::ffff:127.0.0.1]:8800"]),
-            1
-        );
+        let mapped = "[::ffff:127.0.0.1]:8800";
+        assert_eq!(reach(mapped, &[mapped]), 1);
         assert_eq!(
             reach("localhost:8800", &["[::1]:8800", "127.0.0.1:8800"]),
             1
         );
         assert_eq!(reach("db.internal:5432", &["10.0.0.5:5432"]), 1);
         assert_eq!(reach("db.internal:22", &["10.0.0.5:22"]), 0);
+        assert_eq!(reach("any.where:80", &["10.0.0.5:80", "192.0.2.1:80"]), 1);
+        assert_eq!(reach("udp://8800", &["127.0.0.1:8800"]), 0);
+    }
+
+    #[test]
+    fn unix_sockets_are_made_in_their_directory_alone() {
+        let mut access = access(&[]);
+        let path = |path: &str| path.parse().unwrap();
+        assert!(!access.may_make(&path("/run/rstun/a.sock")));
+        access.unix_dir = Some("/run/rstun".into());
+        assert!(access.may_make(&path("/run/rstun/a.sock")));
+        for elsewhere in [
+            "/run/a.sock",
+            "/run/rstun",
+            "/run/rstun/..",
+            "/run/rstun/../a.sock",
+            "/run/rstun/b/a.sock",
+            "/run/rstun2/a.sock",
+            "/a.sock",
+        ] {
+            assert!(!access.may_make(&path(elsewhere)), "{elsewhere}");
+        }
     }
 }

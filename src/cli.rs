@@ -48,9 +48,14 @@ pub struct ServerFlags {
     #[arg(long, value_name = "[IP:]PORT", default_value = "6060")]
     pub addr: String,
 
-    /// Address that TunnelOut may reach, repeatable; a bare port is at 127.0.0.1
-    #[arg(long, value_name = "[HOST:]PORT")]
+    /// What clients may reach, repeatable: HOST:PORT, NETWORK:FIRST-LAST, udp://HOST:PORT or
+    /// unix:///PATH; a bare port is at 127.0.0.1
+    #[arg(long, value_name = "TARGET")]
     pub downstream: Vec<String>,
+
+    /// Directory in which TunnelIn may listen on Unix sockets [default: none]
+    #[arg(long, value_name = "DIR")]
+    pub unix_dir: Option<PathBuf>,
 
     /// Where the password comes from
     #[command(flatten)]
@@ -86,7 +91,10 @@ pub struct ServerFlags {
     Let the world reach port 3000 here through port 18080 of the server:\n    \
     rstun client --server-addr 1.2.3.4:6060 --password-file secret \\\n      \
     --cert certificate.der -R 3000^18080\n\n\
-    A mapping is LOCAL^REMOTE, the client's side first; each side is [HOST:]PORT.")]
+    A mapping is LOCAL^REMOTE, the client's side first. Each side is [HOST:]PORT, also a range\n\
+    8000-8009, udp://[HOST:]PORT or unix:///PATH; LOCAL of -L may be stdio. Options follow a '?':\n\
+    ?mode=0660 behind a Unix socket to listen on, ?proxy=v1 or v2 behind a target that is to know\n\
+    its visitors' addresses, ?auth=FILE behind a proxy's address, FILE holding user:password.")]
 pub struct ClientFlags {
     /// Server to connect to; the port is 6060 if left out
     #[arg(long, value_name = "HOST[:PORT]")]
@@ -110,9 +118,14 @@ pub struct ClientFlags {
     #[arg(short = 'L', long, value_name = "LOCAL^REMOTE")]
     pub tunnel_out: Vec<String>,
 
-    /// Listen on REMOTE at the server, dial LOCAL here, repeatable
+    /// Listen on REMOTE at the server, dial LOCAL here, repeatable; with socks5 or http as LOCAL,
+    /// visitors say what to dial
     #[arg(short = 'R', long, value_name = "LOCAL^REMOTE")]
     pub tunnel_in: Vec<String>,
+
+    /// Proxy here whose visitors go out at the server, repeatable: SOCKS5, or HTTP by http://
+    #[arg(short = 'D', long, value_name = "[SCHEME://][IP:]PORT")]
+    pub dynamic: Vec<String>,
 
     /// Where the password comes from
     #[command(flatten)]

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, ensure};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -16,10 +16,10 @@ use tracing::{debug, info, warn};
 use self::backoff::Backoff;
 use crate::config::ClientConfig;
 use crate::connector;
-use crate::listener::Listener;
+use crate::listener::{Listener, Visitor};
 use crate::session::{self, ALPN, Ended, Instance, Local, LoggedIn, Opener, SessionError};
 use crate::transport::{self, Congestion, Connection, Lost};
-use crate::tunnel::{Direction, Tunnel};
+use crate::tunnel::Half;
 
 /// Longest that connecting to one address, and then the login, may take.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -37,7 +37,7 @@ pub struct Client {
     config: ClientConfig,
     tls: Arc<rustls::ClientConfig>,
     instance: Instance,
-    listeners: Vec<(u32, Tunnel, Listener)>,
+    listeners: Vec<(u32, Local, Listener)>,
     stop: CancellationToken,
     current: watch::Sender<Option<Opener>>,
 }
@@ -46,15 +46,21 @@ impl Client {
     /// Binds all local listeners; must be called within a runtime. It stops when `stop` is
     /// cancelled.
     pub fn bind(config: ClientConfig, stop: CancellationToken) -> Result<Self> {
-        let mut listeners = Vec::new();
+        let (mut listeners, mut failures) = (Vec::new(), Vec::new());
         for (number, tunnel) in (0..).zip(&config.tunnels) {
-            if tunnel.direction == Direction::Out {
-                let listener = Listener::bind(tunnel.listen)
-                    .with_context(|| format!("{tunnel}: cannot listen on {}", tunnel.listen))?;
-                info!("{tunnel}: listening on {}", listener.local_addr());
-                listeners.push((number, tunnel.clone(), listener));
+            let Half::Listen(listen, proxy) = tunnel.near() else {
+                continue;
+            };
+            match Listener::bind(&listen) {
+                Ok(listener) => {
+                    info!("{tunnel}: listening on {listener}");
+                    let local = Local::new(tunnel.to_string(), proxy);
+                    listeners.push((number, local, listener));
+                }
+                Err(e) => failures.push(format!("{tunnel}: cannot listen on {listen}: {e}")),
             }
         }
+        ensure!(failures.is_empty(), failures.join("\n"));
         Ok(Self {
             tls: Arc::new(config.pinned.config(ALPN)?),
             instance: std::array::from_fn(|_| fastrand::u8(..)),
@@ -65,9 +71,10 @@ impl Client {
         })
     }
 
-    /// The addresses of the local listeners, in the order of their tunnels.
+    /// The addresses of the local listeners that have one, in the order of their tunnels.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().map(|l| l.2.local_addr()).collect()
+        let addrs = self.listeners.iter().filter_map(|l| l.2.local_addr());
+        addrs.collect()
     }
 
     /// The session that there is at any time.
@@ -145,26 +152,27 @@ impl Client {
 /// Hands a listener's visitors to whatever session there is, for ever.
 async fn receive(
     number: u32,
-    tunnel: Tunnel,
+    tunnel: Local,
     listener: Listener,
     current: watch::Receiver<Option<Opener>>,
 ) {
-    let tunnel = Arc::new(Local::new(tunnel));
+    let tunnel = Arc::new(tunnel);
     let mut waiting = JoinSet::new();
     loop {
-        let (visitor, from) = tokio::select! {
+        let visitor: Visitor = tokio::select! {
             arrived = listener.accept() => arrived,
             Some(_) = waiting.join_next() => continue,
         };
         let open = current.borrow().clone().filter(Opener::is_open);
         if let Some(opener) = open {
-            opener.carry(number, &tunnel, visitor, from);
+            drop(opener.carry(number, &tunnel, visitor));
             continue;
         }
         let (tunnel, current) = (tunnel.clone(), current.clone());
         waiting.spawn(async move {
+            let from = visitor.from;
             match next_session(current).await {
-                Some(opener) => opener.carry(number, &tunnel, visitor, from),
+                Some(opener) => drop(opener.carry(number, &tunnel, visitor)),
                 // Dropped, and so reset.
                 None => debug!("{from}: turned away, there is no connection to the server"),
             }

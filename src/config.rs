@@ -3,6 +3,8 @@
 //! After this module nothing is missing: no defaults and no sentinels further down. Whatever is
 //! wrong with a command line or the files it names is found here, before anything is started.
 
+mod tunnels;
+
 use std::io::{IsTerminal, stdin};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,11 +15,11 @@ use directories::ProjectDirs;
 use zeroize::Zeroizing;
 
 use crate::access::{Access, Password};
-use crate::cli::{self, BenchFlags, ClientFlags, KeygenFlags, Mode, PasswordFlags, ServerFlags};
+use crate::cli::{self, BenchFlags, ClientFlags, KeygenFlags, PasswordFlags, ServerFlags};
 use crate::keygen;
 use crate::tls::{PinnedCertificate, ServerIdentity};
 use crate::transport::Congestion;
-use crate::tunnel::{Direction, ListenAddr, MAX_TUNNELS, Target, Tunnel};
+use crate::tunnel::{HostPort, ListenAddr, Tunnel};
 
 /// The port of a server's that is written without one.
 const DEFAULT_PORT: u16 = 6060;
@@ -45,10 +47,7 @@ pub struct ServerConfig {
 impl ServerConfig {
     /// Completes and checks what was typed.
     pub fn new(flags: ServerFlags) -> Result<Self> {
-        let downstream = flags.downstream.iter().map(|s| {
-            s.parse::<Target>()
-                .with_context(|| format!("--downstream {s}"))
-        });
+        let downstream = tunnels::downstream(&flags.downstream)?;
         let cert = existing_or_default(flags.cert, "--cert", keygen::CERTIFICATE)?;
         let beside = || cert.with_file_name(keygen::PRIVATE_KEY);
         let key = flags.key.unwrap_or_else(beside);
@@ -59,8 +58,11 @@ impl ServerConfig {
                 .with_context(|| format!("--addr {}", flags.addr))?,
             identity: ServerIdentity::load(&cert, &key)?,
             access: {
-                let downstream = downstream.collect::<Result<_>>()?;
-                Access::new(password(flags.password)?, downstream)
+                let unix_dir = flags.unix_dir.map(std::path::absolute).transpose();
+                Access {
+                    unix_dir: unix_dir.context("--unix-dir")?,
+                    ..Access::new(password(flags.password)?, downstream)
+                }
             },
             congestion: flags.congestion.control.into(),
             drain: Duration::from_secs(flags.drain.seconds),
@@ -73,7 +75,7 @@ impl ServerConfig {
 #[derive(Debug)]
 pub struct ClientConfig {
     /// The server to keep a connection to; a name is resolved anew each time.
-    pub server: Target,
+    pub server: HostPort,
     /// The certificate that the server must have.
     pub pinned: PinnedCertificate,
     /// What proves who we are.
@@ -89,9 +91,9 @@ pub struct ClientConfig {
 impl ClientConfig {
     /// Completes and checks what was typed.
     pub fn new(flags: ClientFlags) -> Result<Self> {
-        let server = Target::with_default_port(&flags.server_addr, DEFAULT_PORT)
+        let server = HostPort::with_default_port(&flags.server_addr, DEFAULT_PORT)
             .with_context(|| format!("--server-addr {}", flags.server_addr))?;
-        let tunnels = tunnels(&flags)?;
+        let tunnels = tunnels::tunnels(&flags)?;
         let cert = existing_or_default(flags.cert, "--cert", keygen::CERTIFICATE)?;
         Ok(Self {
             server,
@@ -118,7 +120,7 @@ impl From<cli::Congestion> for Congestion {
 #[derive(Debug)]
 pub struct Remote {
     /// Where it is.
-    pub server: Target,
+    pub server: HostPort,
     /// The certificate that it must have.
     pub pinned: PinnedCertificate,
     /// What proves who we are.
@@ -135,7 +137,7 @@ impl Remote {
             );
             return Ok(None);
         };
-        let server = Target::with_default_port(&addr, DEFAULT_PORT)
+        let server = HostPort::with_default_port(&addr, DEFAULT_PORT)
             .with_context(|| format!("--server-addr {addr}"))?;
         let cert = existing_or_default(flags.cert, "--cert", keygen::CERTIFICATE)?;
         Ok(Some(Self {
@@ -155,35 +157,6 @@ impl From<KeygenFlags> for keygen::Request {
             force: flags.force,
         }
     }
-}
-
-fn tunnels(flags: &ClientFlags) -> Result<Vec<Tunnel>> {
-    let mode = match flags.mode {
-        Some(Mode::TunnelIn) => Direction::In,
-        Some(Mode::TunnelOut) | None => Direction::Out,
-    };
-    let mappings = [
-        ("--addr-mapping", mode, &flags.addr_mapping),
-        ("--tunnel-out", Direction::Out, &flags.tunnel_out),
-        ("--tunnel-in", Direction::In, &flags.tunnel_in),
-    ];
-    let tunnels = mappings.iter().flat_map(|(flag, direction, list)| {
-        list.iter().map(move |mapping| {
-            Tunnel::parse(*direction, mapping).with_context(|| format!("{flag} {mapping}"))
-        })
-    });
-    let tunnels = tunnels.collect::<Result<Vec<_>>>()?;
-    ensure!(
-        !tunnels.is_empty(),
-        "no tunnel was asked for; give at least one, such as --tunnel-out 9900^8800 or \
-         --tunnel-in 3000^18080"
-    );
-    ensure!(
-        tunnels.len() <= MAX_TUNNELS,
-        "{} tunnels are more than the {MAX_TUNNELS} that one client may have",
-        tunnels.len()
-    );
-    Ok(tunnels)
 }
 
 /// A file that was named, or the one of that name in the user's configuration directory.

@@ -1,15 +1,17 @@
-//! From a target to a connected TCP socket.
+//! From a target to a connected socket.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use thiserror::Error;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
-use crate::listener::prepare;
-use crate::tunnel::{Host, Target};
+use crate::socket::Socket;
+use crate::tunnel::{Host, HostPort, UnixPath};
 
 /// Longest that the dialing of one address may take.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -34,8 +36,8 @@ pub enum DialError {
     Unreachable(io::Error),
 }
 
-/// The addresses that a target stands for, at least one. Cancel-safe.
-pub async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, DialError> {
+/// The addresses that a machine's port stands for, at least one. Cancel-safe.
+pub async fn resolve(target: &HostPort) -> Result<Vec<SocketAddr>, DialError> {
     match &target.host {
         Host::Ip(ip) => Ok(vec![SocketAddr::new(*ip, target.port)]),
         Host::Name(name) => {
@@ -52,9 +54,7 @@ pub async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, DialError> {
 }
 
 /// Connects to the first of these addresses that answers. Cancel-safe.
-///
-/// The socket is [prepared](prepare).
-pub async fn dial(addrs: &[SocketAddr]) -> Result<TcpStream, DialError> {
+pub async fn dial(addrs: &[SocketAddr]) -> Result<Socket, DialError> {
     let mut failure = DialError::Unreachable(io::ErrorKind::AddrNotAvailable.into());
     for addr in addrs {
         match timeout(DEADLINE, connect(*addr)).await {
@@ -66,10 +66,25 @@ pub async fn dial(addrs: &[SocketAddr]) -> Result<TcpStream, DialError> {
     Err(failure)
 }
 
-async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
-    let socket = TcpStream::connect(addr).await?;
-    prepare(&socket)?;
-    Ok(socket)
+async fn connect(addr: SocketAddr) -> io::Result<Socket> {
+    Socket::tcp(TcpStream::connect(addr).await?)
+}
+
+/// Connects to a Unix socket. Cancel-safe.
+#[cfg(unix)]
+pub async fn dial_unix(path: &UnixPath) -> Result<Socket, DialError> {
+    let connect = UnixStream::connect(path.as_path());
+    match timeout(DEADLINE, connect).await {
+        Ok(Ok(socket)) => Ok(Socket::Unix(socket)),
+        Ok(Err(e)) => Err(classify(e)),
+        Err(_) => Err(DialError::TimedOut),
+    }
+}
+
+/// Fails: this system has no Unix sockets.
+#[cfg(not(unix))]
+pub async fn dial_unix(_: &UnixPath) -> Result<Socket, DialError> {
+    Err(DialError::Unreachable(crate::socket::no_unix_sockets()))
 }
 
 fn classify(error: io::Error) -> DialError {

@@ -37,6 +37,7 @@ pub mod listener;
 pub mod relay;
 pub mod server;
 pub mod session;
+pub mod socket;
 pub mod tls;
 pub mod transport;
 pub mod tunnel;
@@ -105,8 +106,11 @@ fn explain(error: &clap::Error) -> ExitCode {
     u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
+/// Prints an error with its causes; of several mistakes each has a line of its own.
 fn fail(error: &anyhow::Error, code: ExitCode) -> ExitCode {
-    eprintln!("error: {error:#}");
+    for line in format!("{error:#}").lines() {
+        eprintln!("error: {line}");
+    }
     code
 }
 

@@ -1,15 +1,20 @@
-//! TCP sockets that visitors connect to.
+//! Sockets that visitors connect to.
 
+mod proxy_header;
+mod tcp;
+#[cfg(unix)]
+mod unix;
+
+use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use tracing::warn;
 
-use crate::tunnel::ListenAddr;
+use crate::socket::Socket;
+use crate::tunnel::{Listen, ProxyHeader};
 
 /// Visitors that the kernel lets wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -17,50 +22,97 @@ const BACKLOG: i32 = 1024;
 /// Pause after a failure that will not be over at once, such as no descriptors being left.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Someone who came in.
+#[derive(Debug)]
+pub struct Visitor {
+    /// Its connection.
+    pub socket: Socket,
+    /// Where it came from.
+    pub from: Origin,
+}
+
+/// Where a visitor came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// This address, in canonical form.
+    Tcp(SocketAddr),
+    /// A Unix socket's visitors have none.
+    Unix,
+    /// The process itself, by its standard input.
+    Stdio,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(addr) => addr.fmt(f),
+            Self::Unix => f.write_str("a process of this machine"),
+            Self::Stdio => f.write_str("standard input"),
+        }
+    }
+}
+
+impl Visitor {
+    /// The header by which the PROXY protocol tells a target who this is.
+    pub fn introduction(&self, version: ProxyHeader) -> Vec<u8> {
+        let addresses = match (self.from, self.socket.local_addr()) {
+            (Origin::Tcp(from), Some(to)) => Some((from, to)),
+            _ => None,
+        };
+        proxy_header::encode(version, addresses)
+    }
+}
+
 /// A bound and listening socket.
 #[derive(Debug)]
-pub struct Listener {
-    inner: TcpListener,
-    addr: SocketAddr,
+pub enum Listener {
+    /// TCP.
+    Tcp(tcp::Listener),
+    /// A Unix stream socket.
+    #[cfg(unix)]
+    Unix(unix::Listener),
 }
 
 impl Listener {
-    /// Binds; "all addresses" takes IPv4 alone where there is no IPv6.
-    pub fn bind(addr: ListenAddr) -> io::Result<Self> {
-        let inner = match addr.ip {
-            Some(ip) => bind(ip, addr.port)?,
-            None => bind(Ipv6Addr::UNSPECIFIED.into(), addr.port).or_else(|e| match e.kind() {
-                io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(e),
-                _ => bind(Ipv4Addr::UNSPECIFIED.into(), addr.port),
-            })?,
-        };
-        let addr = inner.local_addr()?;
-        Ok(Self { inner, addr })
+    /// Binds what a tunnel is to listen on; must be called within a runtime.
+    pub fn bind(listen: &Listen) -> io::Result<Self> {
+        match listen {
+            Listen::Tcp(addr) => Ok(Self::Tcp(tcp::Listener::bind(*addr)?)),
+            #[cfg(unix)]
+            Listen::Unix { path, mode } => Ok(Self::Unix(unix::Listener::bind(path, *mode)?)),
+            #[cfg(not(unix))]
+            Listen::Unix { .. } => Err(crate::socket::no_unix_sockets()),
+            Listen::Udp { .. } | Listen::Socks5 { .. } | Listen::Http { .. } | Listen::Stdio => {
+                let not_yet = format!("{listen} cannot be listened on in this version yet");
+                Err(io::Error::new(io::ErrorKind::Unsupported, not_yet))
+            }
+        }
     }
 
-    /// The address that was bound, with its real port.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.addr
+    /// The address that was bound, with its real port; none where there is no port.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => Some(listener.local_addr()),
+            #[cfg(unix)]
+            Self::Unix(_) => None,
+        }
     }
 
     /// Waits for the next visitor. Cancel-safe.
     ///
-    /// The socket is [prepared](prepare). Failures to accept are logged, and never spin.
-    pub async fn accept(&self) -> (TcpStream, SocketAddr) {
+    /// Failures to accept are logged, and never spin.
+    pub async fn accept(&self) -> Visitor {
         loop {
-            match self.inner.accept().await {
-                Ok((socket, from)) => {
-                    // It fails on a socket that is gone already.
-                    if prepare(&socket).is_ok() {
-                        return (
-                            socket,
-                            SocketAddr::new(from.ip().to_canonical(), from.port()),
-                        );
-                    }
-                }
+            let accepted = match self {
+                Self::Tcp(listener) => listener.accept().await,
+                #[cfg(unix)]
+                Self::Unix(listener) => listener.accept().await,
+            };
+            match accepted {
+                Ok(visitor) => return visitor,
                 Err(e) if is_the_visitors(&e) => {}
                 Err(e) => {
-                    warn!("cannot accept at {}: {e}; waiting", self.addr);
+                    warn!("cannot accept at {self}: {e}; waiting");
                     sleep(PAUSE).await;
                 }
             }
@@ -68,33 +120,14 @@ impl Listener {
     }
 }
 
-/// Sets up a socket that a flow is to go through, accepted or connected.
-///
-/// It is reset when closed, so that a flow never looks ended because we died, until the relay has
-/// seen both ends. A peer that has vanished is noticed within two minutes (RFC 9293, section
-/// 3.8.4), for otherwise its flow would stay for ever.
-pub fn prepare(socket: &TcpStream) -> io::Result<()> {
-    socket.set_nodelay(true)?;
-    socket.set_zero_linger()?;
-    let probes = TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
-        .with_interval(Duration::from_secs(15));
-    SockRef::from(socket).set_tcp_keepalive(&probes)
-}
-
-fn bind(ip: IpAddr, port: u16) -> io::Result<TcpListener> {
-    let addr = SocketAddr::new(ip, port);
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    if ip.is_ipv6() {
-        socket.set_only_v6(!ip.is_unspecified())?;
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().fmt(f),
+            #[cfg(unix)]
+            Self::Unix(listener) => listener.path().fmt(f),
+        }
     }
-    // Elsewhere than on Unix this would let two programs share a port.
-    #[cfg(unix)]
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&addr.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
 }
 
 /// Errors of a connection that died before it was accepted, which say nothing of the listener.
@@ -106,8 +139,10 @@ fn is_the_visitors(error: &io::Error) -> bool {
             | ConnectionReset
             | ConnectionRefused
             | HostUnreachable
+            | InvalidInput
             | NetworkUnreachable
             | NetworkDown
+            | NotConnected
             | TimedOut
             | Interrupted
     )

@@ -1,4 +1,4 @@
-//! Copies a flow both ways between a TCP socket and a stream.
+//! Copies a flow both ways between a socket and a stream.
 //!
 //! An end is passed on as an end, in its direction alone; anything else breaks the flow at both
 //! sides and in both directions. An idle flow holds no buffer: one is made when bytes are there.
@@ -6,19 +6,15 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::Poll;
 
 use bytes::{Buf, Bytes, BytesMut};
-use socket2::SockRef;
 use thiserror::Error;
-use tokio::io::Interest;
-use tokio::net::TcpStream;
-use tokio::net::tcp::ReadHalf;
 use tokio::task::yield_now;
 use tokio_util::io::poll_read_buf;
 
+use crate::socket::{ReadHalf, Socket, WriteHalf};
 use crate::transport::{Receiver, ResetCode, Sender, StreamError};
 
 /// Smallest and largest buffer for a read, in bytes; between them it follows what there is to read.
@@ -41,21 +37,20 @@ pub enum Broken {
 
 /// Copies until both directions have ended, or the flow breaks.
 ///
-/// The socket must be one that is reset when closed (zero linger): it is only after both ends have
-/// passed that it is closed in order. Not cancel-safe, and cancelling it breaks the flow.
-pub async fn relay(mut local: TcpStream, mut tx: Sender, mut rx: Receiver) -> Result<(), Broken> {
-    let (mut read, write) = local.split();
-    let (local_read, local_write) = (&mut read, write.as_ref());
+/// It is only after both ends have passed that the socket is closed in order, if it knows other ways.
+/// Not cancel-safe, and cancelling it breaks the flow.
+pub async fn relay(mut local: Socket, mut tx: Sender, mut rx: Receiver) -> Result<(), Broken> {
+    let (mut local_read, local_write) = local.split();
     let outcome = tokio::select! {
         biased;
         outcome = async {
-            tokio::try_join!(upload(local_read, &mut tx), download(&mut rx, local_write))
+            tokio::try_join!(upload(&mut local_read, &mut tx), download(&mut rx, &local_write))
         } => outcome,
-        error = failure(local_write) => Err(error.into()),
+        error = local_write.failure() => Err(error.into()),
     };
     match outcome {
         Ok(_) => {
-            let _ = SockRef::from(&local).set_linger(None);
+            local.settle();
             Ok(())
         }
         Err(broken) => {
@@ -133,7 +128,7 @@ fn fitting(size: usize, n: usize) -> usize {
 }
 
 /// From the stream to the socket, until the stream's end.
-async fn download(rx: &mut Receiver, local: &TcpStream) -> Result<(), Broken> {
+async fn download(rx: &mut Receiver, local: &WriteHalf<'_>) -> Result<(), Broken> {
     let mut more = true;
     loop {
         while !rx.ready().is_empty() {
@@ -155,15 +150,12 @@ async fn download(rx: &mut Receiver, local: &TcpStream) -> Result<(), Broken> {
         }
         more = rx.wait().await?;
     }
-    // A visitor that has gone meanwhile shows as an error of the socket.
-    match SockRef::from(local).shutdown(Shutdown::Write) {
-        Err(e) if e.kind() != io::ErrorKind::NotConnected => return Err(e.into()),
-        _ => rx.settle(),
-    }
+    local.finish()?;
+    rx.settle();
     Ok(())
 }
 
-fn write_some(local: &TcpStream, chunks: &VecDeque<Bytes>) -> io::Result<usize> {
+fn write_some(local: &WriteHalf<'_>, chunks: &VecDeque<Bytes>) -> io::Result<usize> {
     let mut slices = [IoSlice::new(&[]); CHUNKS];
     let count = chunks.len().min(CHUNKS);
     for (slice, chunk) in slices.iter_mut().zip(chunks) {
@@ -180,18 +172,6 @@ fn advance(chunks: &mut VecDeque<Bytes>, mut written: usize) {
         }
         written -= chunk.len();
         chunks.pop_front();
-    }
-}
-
-/// Waits for an error of the socket, which a peer's reset is, also while nothing is read from it.
-async fn failure(local: &TcpStream) -> io::Error {
-    if let Err(e) = local.ready(Interest::ERROR).await {
-        return e;
-    }
-    match local.take_error() {
-        Ok(Some(e)) | Err(e) => e,
-        // Whoever read or wrote has met the error before us, and tells of it.
-        Ok(None) => std::future::pending().await,
     }
 }
 

@@ -5,6 +5,7 @@
 //! for each visitor; the other side dials.
 
 mod control;
+mod dial;
 mod flow;
 mod login;
 
@@ -20,15 +21,15 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use self::control::Control;
-use self::flow::Dialed;
+use self::dial::Dialed;
 use crate::access::Access;
 use crate::listener::Listener;
 use crate::transport::{CloseCode, Connection, Lost, Receiver, ResetCode, Sender, StreamError};
-use crate::tunnel::Tunnel;
+use crate::tunnel::Target;
 use crate::wire::{DecodeError, Message};
 
-pub use crate::wire::ALPN;
-pub use flow::{Local, Opener};
+pub use crate::wire::{ALPN, NO_TUNNEL};
+pub use flow::{FlowError, Local, Opener, Reached};
 pub use login::{Instance, LoggedIn, Newcomer, greet, login};
 
 /// Why there is no session.
@@ -48,7 +49,7 @@ pub enum SessionError {
     WrongPassword,
     /// The server does not give us tunnels: each with its reason.
     #[error("the server refused {}", list(.0))]
-    Refused(Vec<(Tunnel, String)>),
+    Refused(Vec<(String, String)>),
 }
 
 impl SessionError {
@@ -62,7 +63,7 @@ impl SessionError {
     }
 }
 
-fn list(refused: &[(Tunnel, String)]) -> String {
+fn list(refused: &[(String, String)]) -> String {
     let each = refused
         .iter()
         .map(|(tunnel, why)| format!("{tunnel}: {why}"));
@@ -105,7 +106,7 @@ pub struct Session {
     /// What the peer may have dialed here, by the tunnel's number.
     dialed: Arc<HashMap<u32, Dialed>>,
     /// Where this side listens for the session's own sake, by the tunnel's number.
-    listeners: Vec<(u32, Tunnel, Listener)>,
+    listeners: Vec<(u32, Local, Listener)>,
     opener: Opener,
     flows: TaskTracker,
     /// Breaks all flows.
@@ -119,8 +120,8 @@ impl Session {
         role: Role,
         connection: Connection,
         control: Control,
-        tunnels: impl IntoIterator<Item = (u32, Tunnel)>,
-        listeners: Vec<(u32, Tunnel, Listener)>,
+        dialed: impl IntoIterator<Item = (u32, String, Target)>,
+        listeners: Vec<(u32, Local, Listener)>,
     ) -> Self {
         let (token, draining) = (CancellationToken::new(), CancellationToken::new());
         let flows = TaskTracker::new();
@@ -128,8 +129,9 @@ impl Session {
             Role::Client => None,
             Role::Server(access) => Some(access.clone()),
         };
-        let dialed = tunnels.into_iter().map(|(number, tunnel)| {
-            let dialed = Dialed::new(tunnel, access.clone());
+        let own = access.clone().map(Dialed::without_tunnel);
+        let dialed = dialed.into_iter().map(|(number, name, target)| {
+            let dialed = Dialed::new(name, target, access.clone());
             (number, dialed)
         });
         let opener = Opener::new(
@@ -142,7 +144,7 @@ impl Session {
             role,
             connection,
             control,
-            dialed: Arc::new(dialed.collect()),
+            dialed: Arc::new(dialed.chain(own).collect()),
             listeners,
             opener,
             flows,
@@ -237,7 +239,7 @@ impl Session {
         let token = self.token.clone();
         self.flows.spawn(async move {
             token
-                .run_until_cancelled(flow::accept(tx, rx, &dialed))
+                .run_until_cancelled(dial::accept(tx, rx, &dialed))
                 .await;
         });
     }

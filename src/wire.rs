@@ -4,11 +4,19 @@
 //! Pure: bytes in, values out. Everything here may come from a hostile peer, so each length is
 //! bounded before anything is allocated for it, and text is cleaned before anyone can print it.
 
-use std::net::{IpAddr, SocketAddr};
+mod address;
+mod flow;
+mod reader;
+
+use std::fmt;
+use std::net::SocketAddr;
 
 use thiserror::Error;
 
-use crate::tunnel::{Direction, Host, ListenAddr, MAX_TUNNELS, Target, Tunnel};
+use self::reader::Reader;
+use crate::tunnel::{Direction, Half, Listen, MAX_TUNNELS, Target, Tunnel};
+
+pub use flow::{CONNECTED, Decoded, FlowHeader, NO_TUNNEL};
 
 /// Name of the protocol and its version, as ALPN carries it (RFC 7301).
 pub const ALPN: &[u8] = b"rstun/1";
@@ -22,11 +30,8 @@ pub const FRAME_HEADER: usize = 1 + 4;
 /// Most bytes of a text; a longer one is cut. [`MAX_TUNNELS`] of them fit a message.
 const MAX_TEXT: usize = 300;
 
-/// Bytes of a flow's header.
-pub const FLOW_HEADER: usize = 1 + 4;
-
-/// The only kind of flow header so far: a connection through a tunnel of the login.
-const FLOW_THROUGH_TUNNEL: u8 = 0;
+/// Most bytes of a label; a longer one is cut. [`MAX_TUNNELS`] of the largest requests fit a message.
+const MAX_LABEL: usize = 64;
 
 /// The only kind of credential so far: HMAC-SHA-256 over the TLS exporter, keyed by the password.
 const CREDENTIAL_PASSWORD: u8 = 0;
@@ -50,15 +55,49 @@ pub struct Login {
     /// Proof of the password, bound to this connection.
     pub proof: [u8; 32],
     /// The tunnels; a tunnel's number is its place here.
-    pub tunnels: Vec<Tunnel>,
+    pub tunnels: Vec<Request>,
+}
+
+/// A tunnel as the server needs to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What the server does for it.
+    pub half: Half,
+    /// What to call the client's side in a log.
+    pub near: String,
+}
+
+impl From<&Tunnel> for Request {
+    /// Of the client's side only what may be known elsewhere: no path of a file.
+    fn from(tunnel: &Tunnel) -> Self {
+        let near = match tunnel.near() {
+            Half::Listen(Listen::Unix { .. }, _) | Half::Dial(Target::Unix(_)) => "unix".into(),
+            Half::Listen(Listen::Socks5 { addr, .. }, _) => format!("socks5://{addr}"),
+            Half::Listen(Listen::Http { addr, .. }, _) => format!("http://{addr}"),
+            Half::Listen(listen, _) => listen.to_string(),
+            Half::Dial(target) => target.to_string(),
+        };
+        let half = tunnel.far();
+        Self { half, near }
+    }
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { half, near } = self;
+        match half {
+            Half::Dial(target) => write!(f, "{} {near}^{target}", Direction::Out),
+            Half::Listen(listen, _) => write!(f, "{} {near}^{listen}", Direction::In),
+        }
+    }
 }
 
 /// What became of a tunnel that a client asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Grant {
-    /// TunnelOut: the client may open flows.
+    /// As asked: the client may open flows, or the server listens at the path that it was told.
     Open,
-    /// TunnelIn: the server listens there.
+    /// The server listens there.
     Listening(SocketAddr),
     /// Neither, and this is why, for people.
     Refused(String),
@@ -87,7 +126,7 @@ pub enum DecodeError {
     /// More tunnels than a session may have.
     #[error("{0} tunnels are more than the {MAX_TUNNELS} that a session may have")]
     TooManyTunnels(u16),
-    /// Text that is not UTF-8, or a host that is none.
+    /// Text that is not UTF-8, or a host or path that is none.
     #[error("a message holds malformed text")]
     Text,
 }
@@ -131,24 +170,8 @@ impl Message {
             3 => Self::Drain,
             n => return Err(unknown("message type", n)),
         };
-        match reader.0.len() {
-            0 => Ok(message),
-            n => Err(DecodeError::Trailing(n)),
-        }
-    }
-}
-
-/// The header that opens the stream of a flow through the tunnel with this number.
-pub fn encode_flow_header(tunnel: u32) -> [u8; FLOW_HEADER] {
-    let [a, b, c, d] = tunnel.to_be_bytes();
-    [FLOW_THROUGH_TUNNEL, a, b, c, d]
-}
-
-/// The number of the tunnel that a flow's stream belongs to.
-pub fn decode_flow_header(header: &[u8; FLOW_HEADER]) -> Result<u32, DecodeError> {
-    match *header {
-        [FLOW_THROUGH_TUNNEL, a, b, c, d] => Ok(u32::from_be_bytes([a, b, c, d])),
-        [kind, ..] => Err(unknown("flow header", kind)),
+        reader.end()?;
+        Ok(message)
     }
 }
 
@@ -158,14 +181,18 @@ fn encode_login(login: &Login, out: &mut Vec<u8>) {
     out.extend(login.proof);
     out.extend((login.tunnels.len() as u16).to_be_bytes());
     for tunnel in &login.tunnels {
-        out.push(match tunnel.direction {
-            Direction::Out => 0,
-            Direction::In => 1,
-        });
-        // Of the two addresses, the server needs to know only the one at its own side; the other
-        // is sent for the server's log.
-        encode_listen(&tunnel.listen, out);
-        encode_target(&tunnel.target, out);
+        match &tunnel.half {
+            Half::Dial(target) => {
+                out.push(0);
+                address::encode_target(target, out);
+            }
+            Half::Listen(listen, proxy) => {
+                out.push(1);
+                address::encode_listen(listen, out);
+                out.push(address::proxy_code(*proxy));
+            }
+        }
+        reader::encode_text(&tunnel.near, MAX_LABEL, out);
     }
 }
 
@@ -181,15 +208,16 @@ fn decode_login(reader: &mut Reader<'_>) -> Result<Login, DecodeError> {
         return Err(DecodeError::TooManyTunnels(count));
     }
     let tunnels = (0..count).map(|_| {
-        Ok(Tunnel {
-            direction: match reader.u8()? {
-                0 => Direction::Out,
-                1 => Direction::In,
-                n => return Err(unknown("direction", n)),
-            },
-            listen: decode_listen(reader)?,
-            target: decode_target(reader)?,
-        })
+        let half = match reader.u8()? {
+            0 => Half::Dial(address::decode_target(reader)?),
+            1 => {
+                let listen = address::decode_listen(reader)?;
+                Half::Listen(listen, address::decode_proxy(reader)?)
+            }
+            n => return Err(unknown("direction", n)),
+        };
+        let near = reader.text()?;
+        Ok(Request { half, near })
     });
     Ok(Login {
         instance,
@@ -205,12 +233,11 @@ fn encode_welcome(grants: &[Grant], out: &mut Vec<u8>) {
             Grant::Open => out.push(0),
             Grant::Listening(addr) => {
                 out.push(1);
-                encode_ip(addr.ip(), out);
-                out.extend(addr.port().to_be_bytes());
+                address::encode_socket_addr(*addr, out);
             }
             Grant::Refused(reason) => {
                 out.push(2);
-                encode_text(reason, out);
+                reader::encode_text(reason, MAX_TEXT, out);
             }
         }
     }
@@ -224,99 +251,12 @@ fn decode_welcome(reader: &mut Reader<'_>) -> Result<Vec<Grant>, DecodeError> {
     let grants = (0..count).map(|_| {
         Ok(match reader.u8()? {
             0 => Grant::Open,
-            1 => {
-                let family = reader.u8()?;
-                let ip = decode_ip(family, reader)?;
-                Grant::Listening(SocketAddr::new(ip, reader.u16()?))
-            }
+            1 => Grant::Listening(address::decode_socket_addr(reader)?),
             2 => Grant::Refused(reader.text()?),
             n => return Err(unknown("grant", n)),
         })
     });
     grants.collect()
-}
-
-/// An address: its family (0 for none, 4, 6, or 1 for a name), its bytes, and a port.
-fn encode_listen(addr: &ListenAddr, out: &mut Vec<u8>) {
-    match addr.ip {
-        None => out.push(0),
-        Some(ip) => encode_ip(ip, out),
-    }
-    out.extend(addr.port.to_be_bytes());
-}
-
-fn decode_listen(reader: &mut Reader<'_>) -> Result<ListenAddr, DecodeError> {
-    let ip = match reader.u8()? {
-        0 => None,
-        family => Some(decode_ip(family, reader)?),
-    };
-    Ok(ListenAddr {
-        ip,
-        port: reader.u16()?,
-    })
-}
-
-fn encode_target(target: &Target, out: &mut Vec<u8>) {
-    match &target.host {
-        Host::Ip(ip) => encode_ip(*ip, out),
-        Host::Name(name) => {
-            out.push(1);
-            encode_text(name, out);
-        }
-    }
-    out.extend(target.port.to_be_bytes());
-}
-
-fn decode_target(reader: &mut Reader<'_>) -> Result<Target, DecodeError> {
-    match reader.u8()? {
-        1 => {
-            // Through the grammar's parser, so that no other name than it allows gets any further.
-            let name = reader.text()?;
-            let port = reader.u16()?;
-            let target: Target = format!("{name}:{port}")
-                .parse()
-                .map_err(|_| DecodeError::Text)?;
-            match target.host {
-                Host::Name(_) => Ok(target),
-                Host::Ip(_) => Err(DecodeError::Text),
-            }
-        }
-        family => Ok(Target {
-            host: Host::Ip(decode_ip(family, reader)?),
-            port: reader.u16()?,
-        }),
-    }
-}
-
-fn encode_ip(ip: IpAddr, out: &mut Vec<u8>) {
-    match ip {
-        IpAddr::V4(ip) => {
-            out.push(4);
-            out.extend(ip.octets());
-        }
-        IpAddr::V6(ip) => {
-            out.push(6);
-            out.extend(ip.octets());
-        }
-    }
-}
-
-fn decode_ip(family: u8, reader: &mut Reader<'_>) -> Result<IpAddr, DecodeError> {
-    match family {
-        4 => Ok(reader.array::<4>()?.into()),
-        6 => Ok(reader.array::<16>()?.into()),
-        n => Err(unknown("address family", n)),
-    }
-}
-
-/// Text as a length of two bytes and UTF-8; what is too long is cut.
-fn encode_text(text: &str, out: &mut Vec<u8>) {
-    let mut end = text.len().min(MAX_TEXT);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    out.extend((end as u16).to_be_bytes());
-    out.extend(&text.as_bytes()[..end]);
 }
 
 fn unknown(field: &'static str, value: u8) -> DecodeError {
@@ -326,57 +266,37 @@ fn unknown(field: &'static str, value: u8) -> DecodeError {
     }
 }
 
-/// What is left of a body.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn bytes(&mut self, n: usize) -> Result<&'a [u8], DecodeError> {
-        let (head, rest) = self.0.split_at_checked(n).ok_or(DecodeError::Truncated)?;
-        self.0 = rest;
-        Ok(head)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let (head, rest) = self.0.split_first_chunk().ok_or(DecodeError::Truncated)?;
-        self.0 = rest;
-        Ok(*head)
-    }
-
-    fn u8(&mut self) -> Result<u8, DecodeError> {
-        self.array().map(u8::from_be_bytes)
-    }
-
-    fn u16(&mut self) -> Result<u16, DecodeError> {
-        self.array().map(u16::from_be_bytes)
-    }
-
-    fn text(&mut self) -> Result<String, DecodeError> {
-        let length = self.u16()?.into();
-        let text = std::str::from_utf8(self.bytes(length)?).map_err(|_| DecodeError::Text)?;
-        Ok(printable(text))
-    }
-}
-
-/// Text of a peer's without the control characters that could lead a terminal or a log astray.
-fn printable(text: &str) -> String {
-    let visible = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    text.chars().map(visible).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tunnel::MAX_UNIX_PATH;
+
+    fn requests(direction: Direction, mapping: &str) -> Vec<Request> {
+        let tunnels = Tunnel::parse(direction, mapping).unwrap();
+        tunnels.iter().map(Request::from).collect()
+    }
 
     fn login() -> Message {
-        let tunnel = |direction, mapping| Tunnel::parse(direction, mapping).unwrap();
+        let mut tunnels = vec![Request::from(&Tunnel::dynamic("1080").unwrap())];
+        for (direction, mapping) in [
+            (Direction::Out, "9900^db.internal:5432"),
+            (Direction::Out, "[::1]:0^[2001:db8::1]:80"),
+            (Direction::Out, "udp://5353^53"),
+            (Direction::Out, "stdio^unix:///run/app.sock"),
+            (Direction::In, "3000?proxy=v1^18080"),
+            (
+                Direction::In,
+                "unix:///run/app.sock^unix:///run/rstun/app.sock?mode=0666",
+            ),
+            (Direction::In, "5353^udp://10.0.0.1:53?timeout=5"),
+            (Direction::In, "socks5^1080"),
+        ] {
+            tunnels.extend(requests(direction, mapping));
+        }
         Message::Login(Login {
             instance: [7; 16],
             proof: [9; 32],
-            tunnels: vec![
-                tunnel(Direction::Out, "9900^db.internal:5432"),
-                tunnel(Direction::Out, "[::1]:0^[2001:db8::1]:80"),
-                tunnel(Direction::In, "3000^18080"),
-            ],
+            tunnels,
         })
     }
 
@@ -450,17 +370,55 @@ mod tests {
     #[test]
     fn the_largest_messages_fit() {
         let name = format!("{}.{}", vec!["a".repeat(62); 3].join("."), "a".repeat(63));
-        let mapping = format!("[::1]:65535^{name}:65535");
-        let login = Message::Login(Login {
-            instance: [0; 16],
-            proof: [0; 32],
-            tunnels: vec![Tunnel::parse(Direction::Out, &mapping).unwrap(); MAX_TUNNELS],
-        });
+        let path = format!("/{}", "a".repeat(MAX_UNIX_PATH - 1));
+        for (direction, mapping) in [
+            (Direction::Out, format!("[::1]:65535^{name}:65535")),
+            (
+                Direction::In,
+                format!("{name}:1?proxy=v2^unix://{path}?mode=0666"),
+            ),
+        ] {
+            let request = requests(direction, &mapping).remove(0);
+            let login = Message::Login(Login {
+                instance: [0; 16],
+                proof: [0; 32],
+                tunnels: vec![request; MAX_TUNNELS],
+            });
+            assert!(decode(&login.encode()).is_ok());
+        }
         let reason = "é".repeat(MAX_TEXT);
         let welcome = Message::Welcome(vec![Grant::Refused(reason); MAX_TUNNELS]);
-        for message in [login, welcome] {
-            assert!(decode(&message.encode()).is_ok());
+        assert!(decode(&welcome.encode()).is_ok());
+    }
+
+    #[test]
+    fn the_server_learns_no_more_than_it_needs() {
+        for (direction, mapping, shown) in [
+            (
+                Direction::Out,
+                "9900^8800",
+                "TunnelOut 127.0.0.1:9900^127.0.0.1:8800",
+            ),
+            (Direction::In, "3000^18080", "TunnelIn 127.0.0.1:3000^18080"),
+            (
+                Direction::In,
+                "unix:///run/docker.sock^1",
+                "TunnelIn unix^1",
+            ),
+            (
+                Direction::Out,
+                "unix:///home/me/a^1",
+                "TunnelOut unix^127.0.0.1:1",
+            ),
+        ] {
+            assert_eq!(requests(direction, mapping)[0].to_string(), shown);
         }
+        let proxy = Tunnel::dynamic("alice:hunter2@1080").unwrap();
+        let request = Request::from(&proxy);
+        assert_eq!(
+            request.to_string(),
+            "TunnelOut socks5://127.0.0.1:1080^what visitors ask for"
+        );
     }
 
     #[test]
@@ -470,12 +428,5 @@ mod tests {
             decode(&message.encode()).unwrap(),
             Message::Welcome(vec![Grant::Refused("\u{fffd}[2Jgone\u{fffd}".into())])
         );
-    }
-
-    #[test]
-    fn flow_headers_survive_the_journey() {
-        let header = encode_flow_header(0x01020304);
-        assert_eq!(decode_flow_header(&header).unwrap(), 0x01020304);
-        assert!(decode_flow_header(&[9, 0, 0, 0, 0]).is_err());
     }
 }

@@ -20,7 +20,7 @@ use crate::server::Server;
 use crate::session::{ALPN, Opener};
 use crate::tls::{PinnedCertificate, ServerIdentity};
 use crate::transport::{Congestion, Description};
-use crate::tunnel::{Direction, ListenAddr, Tunnel};
+use crate::tunnel::{Direction, Listen, ListenAddr, Tunnel};
 
 /// Longest wait for the tunnel to be up.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -81,8 +81,9 @@ impl Ends {
             password: remote.password.clone(),
             tunnels: vec![Tunnel {
                 direction: Direction::Out,
-                listen: anywhere(),
+                listen: Listen::Tcp(anywhere()),
                 target: bench_target(),
+                proxy: None,
             }],
             congestion,
             drain: Duration::ZERO,

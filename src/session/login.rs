@@ -10,13 +10,13 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::control::Control;
-use super::{Role, Session, SessionError};
+use super::{Local, Role, Session, SessionError};
 use crate::access::{Access, ChannelBinding, EXPORTER_LABEL, Password, is_bench};
 use crate::connector;
 use crate::listener::Listener;
 use crate::transport::{CloseCode, Connection, Lost};
-use crate::tunnel::{Direction, Tunnel};
-use crate::wire::{Grant, Login, Message};
+use crate::tunnel::{Direction, Half, Listen, Target, Tunnel};
+use crate::wire::{Grant, Login, Message, Request};
 
 /// Longest that the server looks for what a name stands for that is not listed itself.
 const RESOLUTION: Duration = Duration::from_secs(2);
@@ -33,7 +33,7 @@ pub struct LoggedIn {
     /// The session.
     pub session: Session,
     /// Where the server listens, by tunnel; none for TunnelOut.
-    pub listening: Vec<Option<std::net::SocketAddr>>,
+    pub listening: Vec<Option<String>>,
 }
 
 /// Logs in to a server.
@@ -50,7 +50,7 @@ pub async fn login(
     let login = Message::Login(Login {
         instance,
         proof: password.prove(&binding),
-        tunnels: tunnels.to_vec(),
+        tunnels: tunnels.iter().map(Request::from).collect(),
     });
     let answer = match control.write(&login).await {
         Ok(()) => control.read().await,
@@ -67,10 +67,11 @@ pub async fn login(
     let mut refused = Vec::new();
     for (tunnel, grant) in tunnels.iter().zip(grants) {
         match (tunnel.direction, grant) {
-            (_, Grant::Refused(why)) => refused.push((tunnel.clone(), why)),
+            (_, Grant::Refused(why)) => refused.push((tunnel.to_string(), why)),
             (Direction::Out, Grant::Open) => listening.push(None),
-            (Direction::In, Grant::Listening(addr)) => listening.push(Some(addr)),
-            _ => return Err(SessionError::Unexpected),
+            (Direction::In, Grant::Listening(addr)) => listening.push(Some(addr.to_string())),
+            (Direction::In, Grant::Open) => listening.push(Some(tunnel.listen.to_string())),
+            (Direction::Out, Grant::Listening(_)) => return Err(SessionError::Unexpected),
         }
     }
     if !refused.is_empty() {
@@ -79,7 +80,12 @@ pub async fn login(
             .await;
         return Err(SessionError::Refused(refused));
     }
-    let dialed = numbered(tunnels).filter(|(_, t)| t.direction == Direction::In);
+    let dialed = (0..)
+        .zip(tunnels)
+        .filter_map(|(number, tunnel)| match tunnel.near() {
+            Half::Dial(target) => Some((number, tunnel.to_string(), target)),
+            Half::Listen(..) => None,
+        });
     let session = Session::new(Role::Client, connection, control, dialed, Vec::new());
     Ok(LoggedIn { session, listening })
 }
@@ -101,7 +107,7 @@ pub struct Newcomer {
     pub instance: Instance,
     connection: Connection,
     control: Control,
-    tunnels: Vec<Tunnel>,
+    tunnels: Vec<Request>,
     access: Arc<Access>,
 }
 
@@ -143,20 +149,24 @@ impl Newcomer {
     /// Opens the tunnels that the client asked for and answers; none if one of them is refused.
     pub async fn welcome(mut self) -> Result<Session, SessionError> {
         let mut grants = Vec::with_capacity(self.tunnels.len());
-        let mut listeners = Vec::new();
-        for (number, tunnel) in numbered(&self.tunnels) {
-            grants.push(match tunnel.direction {
-                Direction::Out => match may_reach(&self.access, &tunnel).await {
-                    Ok(()) => Grant::Open,
+        let (mut dialed, mut listeners) = (Vec::new(), Vec::new());
+        for (number, tunnel) in (0..).zip(&self.tunnels) {
+            let name = tunnel.to_string();
+            grants.push(match &tunnel.half {
+                Half::Dial(target) => match may_reach(&self.access, target).await {
+                    Ok(()) => {
+                        dialed.push((number, name, target.clone()));
+                        Grant::Open
+                    }
                     Err(why) => Grant::Refused(why),
                 },
-                Direction::In => match Listener::bind(tunnel.listen) {
+                Half::Listen(listen, proxy) => match bind(&self.access, listen) {
                     Ok(listener) => {
                         let addr = listener.local_addr();
-                        listeners.push((number, tunnel, listener));
-                        Grant::Listening(addr)
+                        listeners.push((number, Local::new(name, *proxy), listener));
+                        addr.map_or(Grant::Open, Grant::Listening)
                     }
-                    Err(e) => Grant::Refused(cannot_listen(&tunnel, &e)),
+                    Err(why) => Grant::Refused(why),
                 },
             });
         }
@@ -164,7 +174,7 @@ impl Newcomer {
             .iter()
             .zip(&self.tunnels)
             .filter_map(|(grant, tunnel)| match grant {
-                Grant::Refused(why) => Some((tunnel.clone(), why.clone())),
+                Grant::Refused(why) => Some((tunnel.to_string(), why.clone())),
                 _ => None,
             })
             .collect();
@@ -183,7 +193,6 @@ impl Newcomer {
             }
             return Err(SessionError::Refused(refused));
         }
-        let dialed = numbered(&self.tunnels).filter(|(_, t)| t.direction == Direction::Out);
         let role = Role::Server(self.access.clone());
         Ok(Session::new(
             role,
@@ -195,44 +204,58 @@ impl Newcomer {
     }
 }
 
-/// Whether TunnelOut may reach anything of a target's, or else why not.
-async fn may_reach(access: &Access, tunnel: &Tunnel) -> Result<(), String> {
-    let target = &tunnel.target;
+/// Whether a client may reach anything of a target's, or else why not.
+async fn may_reach(access: &Access, target: &Target) -> Result<(), String> {
     if is_bench(target) {
         let refusal = || "the server was started without --allow-bench".to_owned();
         return access.bench.map(drop).ok_or_else(refusal);
     }
-    // A name that is listed may well resolve later.
-    if access.downstream.contains(target) {
-        return Ok(());
+    if access.downstream.is_empty() {
+        return Err(format!(
+            "{target} may not be reached: the server was started without --downstream"
+        ));
     }
-    if let Ok(Ok(addrs)) = timeout(RESOLUTION, connector::resolve(target)).await
+    let addr = match target {
+        // What visitors ask for is looked at flow by flow.
+        Target::Asked => return Ok(()),
+        // A name that is listed may well resolve later.
+        target if access.names(target) => return Ok(()),
+        Target::Tcp(addr) | Target::Udp(addr) => Some(addr),
+        Target::Unix(_) => None,
+    };
+    if let Some(addr) = addr
+        && let Ok(Ok(addrs)) = timeout(RESOLUTION, connector::resolve(addr)).await
         && !access.reachable(target, addrs).is_empty()
     {
         return Ok(());
     }
-    Err(if access.downstream.is_empty() {
-        format!("{target} may not be reached: the server was started without --downstream")
-    } else {
-        format!("{target} is not in the server's --downstream")
-    })
+    Err(format!("{target} is not in the server's --downstream"))
 }
 
-fn cannot_listen(tunnel: &Tunnel, error: &std::io::Error) -> String {
-    let addr = match tunnel.listen.ip {
-        Some(_) => format!("address {}", tunnel.listen),
-        None => format!("port {}", tunnel.listen.port),
-    };
-    match error.kind() {
-        std::io::ErrorKind::AddrInUse => format!("{addr} is taken at the server"),
-        _ => format!("the server cannot listen on {addr}: {error}"),
+/// Listens for a client, or says why not.
+fn bind(access: &Access, listen: &Listen) -> Result<Listener, String> {
+    if let Listen::Unix { path, .. } = listen
+        && !access.may_make(path)
+    {
+        return Err(match &access.unix_dir {
+            None => format!("{path} may not be made: the server was started without --unix-dir"),
+            Some(dir) => format!("{path} is not in the server's --unix-dir {}", dir.display()),
+        });
     }
+    Listener::bind(listen).map_err(|e| {
+        let addr = match listen.addr() {
+            Some(addr) if addr.ip.is_none() => format!("port {}", addr.port),
+            Some(addr) => format!("address {addr}"),
+            None => listen.to_string(),
+        };
+        match e.kind() {
+            std::io::ErrorKind::AddrInUse => format!("{addr} is taken at the server"),
+            std::io::ErrorKind::Unsupported => e.to_string(),
+            _ => format!("the server cannot listen on {addr}: {e}"),
+        }
+    })
 }
 
 fn binding(connection: &Connection) -> Result<ChannelBinding, SessionError> {
     Ok(connection.export_keying_material(EXPORTER_LABEL)?)
-}
-
-fn numbered(tunnels: &[Tunnel]) -> impl Iterator<Item = (u32, Tunnel)> {
-    (0..).zip(tunnels.iter().cloned())
 }

@@ -1,0 +1,65 @@
+//! TCP ports.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use socket2::{Domain, Protocol, Socket as RawSocket, Type};
+use tokio::net::TcpListener;
+
+use super::{BACKLOG, Origin, Visitor};
+use crate::socket::Socket;
+use crate::tunnel::ListenAddr;
+
+/// A bound and listening TCP port.
+#[derive(Debug)]
+pub struct Listener {
+    inner: TcpListener,
+    addr: SocketAddr,
+}
+
+impl Listener {
+    /// Binds; "all addresses" takes IPv4 alone where there is no IPv6.
+    pub(super) fn bind(addr: ListenAddr) -> io::Result<Self> {
+        let inner = match addr.ip {
+            Some(ip) => bind(ip, addr.port)?,
+            None => bind(Ipv6Addr::UNSPECIFIED.into(), addr.port).or_else(|e| match e.kind() {
+                io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(e),
+                _ => bind(Ipv4Addr::UNSPECIFIED.into(), addr.port),
+            })?,
+        };
+        let addr = inner.local_addr()?;
+        Ok(Self { inner, addr })
+    }
+
+    pub(super) fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Waits for the next visitor, of whom none is lost by an error. Cancel-safe.
+    pub(super) async fn accept(&self) -> io::Result<Visitor> {
+        loop {
+            let (socket, from) = self.inner.accept().await?;
+            // It fails on a socket that is gone already.
+            if let Ok(socket) = Socket::tcp(socket) {
+                let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+                let from = Origin::Tcp(from);
+                return Ok(Visitor { socket, from });
+            }
+        }
+    }
+}
+
+fn bind(ip: IpAddr, port: u16) -> io::Result<TcpListener> {
+    let addr = SocketAddr::new(ip, port);
+    let socket = RawSocket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    if ip.is_ipv6() {
+        socket.set_only_v6(!ip.is_unspecified())?;
+    }
+    // Elsewhere than on Unix this would let two programs share a port.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}

@@ -1,0 +1,152 @@
+//! A flow from the side that dials.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::flow::{Complaints, OPENING};
+use crate::access::{Access, is_bench};
+use crate::connector::{self, DialError};
+use crate::relay::relay;
+use crate::socket::Socket;
+use crate::transport::{Receiver, ResetCode, Sender};
+use crate::tunnel::{HostPort, Target};
+use crate::wire::{CONNECTED, Decoded, FlowHeader, NO_TUNNEL};
+
+/// A tunnel whose targets this side dials.
+#[derive(Debug)]
+pub(super) struct Dialed {
+    name: String,
+    target: Target,
+    /// What bounds the targets; none where the tunnel is our own.
+    access: Option<Arc<Access>>,
+    complaints: Complaints,
+}
+
+/// Why a target is not connected: for the peer, and for our log.
+type Refusal = (ResetCode, String);
+
+impl Dialed {
+    pub(super) fn new(name: String, target: Target, access: Option<Arc<Access>>) -> Self {
+        Self {
+            name,
+            target,
+            access,
+            complaints: Complaints::default(),
+        }
+    }
+
+    /// What stands for flows of a client's own, with the number that goes with them.
+    pub(super) fn without_tunnel(access: Arc<Access>) -> (u32, Self) {
+        let dialed = Self::new("rstun connect".into(), Target::Asked, Some(access));
+        (NO_TUNNEL, dialed)
+    }
+
+    async fn dial(&self, target: &Target) -> Result<Socket, Refusal> {
+        match target {
+            Target::Tcp(addr) => self.dial_tcp(target, addr).await,
+            Target::Unix(path) => {
+                if self.access.as_ref().is_some_and(|a| !a.names(target)) {
+                    return Err(not_listed());
+                }
+                connector::dial_unix(path).await.map_err(explain)
+            }
+            Target::Udp(_) | Target::Asked => {
+                let why = "it is not reached by a stream of bytes";
+                Err((ResetCode::NotAllowed, why.to_owned()))
+            }
+        }
+    }
+
+    async fn dial_tcp(&self, target: &Target, addr: &HostPort) -> Result<Socket, Refusal> {
+        if let Some(addr) = self.access.as_ref().and_then(|a| a.bench)
+            && is_bench(target)
+        {
+            return connector::dial(&[addr]).await.map_err(explain);
+        }
+        let mut addrs = connector::resolve(addr).await.map_err(explain)?;
+        if let Some(access) = &self.access {
+            // Asked anew for each flow: what a name stands for may have changed since login.
+            addrs = access.reachable(target, addrs);
+            if addrs.is_empty() {
+                return Err(not_listed());
+            }
+        }
+        connector::dial(&addrs).await.map_err(explain)
+    }
+}
+
+fn not_listed() -> Refusal {
+    (ResetCode::NotAllowed, "not in --downstream".into())
+}
+
+fn explain(error: DialError) -> Refusal {
+    let code = match &error {
+        DialError::NoSuchName(_) => ResetCode::NoSuchName,
+        DialError::Refused => ResetCode::Refused,
+        DialError::TimedOut => ResetCode::TimedOut,
+        DialError::Overloaded(_) => ResetCode::Overloaded,
+        DialError::Unreachable(_) => ResetCode::Unreachable,
+    };
+    (code, error.to_string())
+}
+
+/// Reads the header of a peer's stream, and connects it to its target.
+pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialed: &HashMap<u32, Dialed>) {
+    let header = match timeout(OPENING, read_header(&mut rx)).await {
+        Ok(Some(header)) => header,
+        _ => return refuse(tx, rx, ResetCode::BadHeader),
+    };
+    let (number, asked) = match header {
+        FlowHeader::Fixed(number) => (number, None),
+        FlowHeader::Asked(number, target) => (number, Some(target)),
+    };
+    let Some(dialed) = dialed.get(&number) else {
+        return refuse(tx, rx, ResetCode::NotAllowed);
+    };
+    let name = &dialed.name;
+    let target = match (&dialed.target, &asked) {
+        (Target::Asked, Some(target)) | (target, None) => target,
+        (_, Some(_)) => return refuse(tx, rx, ResetCode::NotAllowed),
+    };
+    let socket = tokio::select! {
+        socket = dialed.dial(target) => socket,
+        // A visitor that has gone needs no target.
+        reset = rx.broken() => return debug!("{name}: {reset}"),
+    };
+    let socket = match socket {
+        Ok(socket) => socket,
+        Err((code, why)) => {
+            dialed
+                .complaints
+                .say(|| format!("{name}: cannot reach {target}: {why}"));
+            return refuse(tx, rx, code);
+        }
+    };
+    if asked.is_some() && tx.write(Bytes::from_static(&[CONNECTED])).await.is_err() {
+        return;
+    }
+    match relay(socket, tx, rx).await {
+        Ok(()) => debug!("{name}: a flow is done"),
+        Err(e) => debug!("{name}: {e}"),
+    }
+}
+
+/// Reads a flow's header, and not a byte more; none if there is none.
+async fn read_header(rx: &mut Receiver) -> Option<FlowHeader> {
+    let mut header = Vec::new();
+    loop {
+        match FlowHeader::decode(&header).ok()? {
+            Decoded::Whole(header) => return Some(header),
+            Decoded::Missing(n) => header.extend_from_slice(&rx.read_some(n).await.ok()??),
+        }
+    }
+}
+
+fn refuse(mut tx: Sender, mut rx: Receiver, code: ResetCode) {
+    tx.reset(code);
+    rx.stop(code);
+}
