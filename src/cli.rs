@@ -32,6 +32,8 @@ pub enum Command {
     Server(ServerFlags),
     /// Connect to a server, and keep tunnels up
     Client(ClientFlags),
+    /// Connect standard input and output to a target at the server's side, once
+    Connect(ConnectFlags),
     /// Make a key and a certificate for a server
     Keygen(KeygenFlags),
     /// Measure what a tunnel does, on this machine or to a server
@@ -143,6 +145,40 @@ pub struct ClientFlags {
     /// How it ends
     #[command(flatten)]
     pub drain: DrainFlags,
+}
+
+/// Flags of `rstun connect`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    Through the client that runs on this machine:\n    \
+    ssh -o ProxyCommand='rstun connect [%h]:%p' db.internal\n  \
+    Through a connection of its own:\n    \
+    rstun connect --server-addr 1.2.3.4:6060 --password-file secret \\\n      \
+    --cert certificate.der db.internal:5432\n\n\
+    The exit code is 0 when both directions have ended, and 1 if anything failed.")]
+pub struct ConnectFlags {
+    /// What to connect to: HOST:PORT or unix:///PATH, which the server has to allow; a bare port is
+    /// at 127.0.0.1 there
+    #[arg(value_name = "TARGET")]
+    pub target: String,
+
+    /// Server to go through, by a running client of it or else by a connection of its own
+    /// [default: that of the client that runs]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub server_addr: Option<String>,
+
+    /// Where the password comes from
+    #[command(flatten)]
+    pub password: PasswordFlags,
+
+    /// Copy of the server's certificate, DER or PEM [default: certificate.der in the configuration
+    /// directory]
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+
+    /// How much a connection has in flight
+    #[command(flatten)]
+    pub congestion: CongestionFlags,
 }
 
 /// The two directions, as `--mode` takes them.

@@ -1,12 +1,15 @@
 //! The client: binds its listeners, and keeps one session up.
 
 mod backoff;
+#[cfg(unix)]
+mod callers;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -16,10 +19,15 @@ use tracing::{debug, info, warn};
 use self::backoff::Backoff;
 use crate::config::ClientConfig;
 use crate::connector;
-use crate::listener::{Listener, Visitor};
-use crate::session::{self, ALPN, Ended, Instance, Local, LoggedIn, Opener, SessionError};
+#[cfg(unix)]
+use crate::control::{self, ControlSocket, Greeting};
+use crate::listener::{Listener, Origin, Visitor};
+use crate::session::{
+    self, ALPN, Ended, FlowError, Instance, Local, LoggedIn, Opener, SessionError,
+};
+use crate::stdio::Stdio;
 use crate::transport::{self, Congestion, Connection, Lost};
-use crate::tunnel::Half;
+use crate::tunnel::{Half, Listen};
 
 /// Longest that connecting to one address, and then the login, may take.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -31,6 +39,26 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// a long one does not hang.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Why a client ended.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// There is no session, nor will there be one without a person's doing.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// There is no session, and one was all that was wanted.
+    #[error("{0}")]
+    Once(String),
+    /// The flow of standard input and output failed.
+    #[error(transparent)]
+    Flow(#[from] FlowError),
+}
+
+impl From<std::io::Error> for ClientError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Flow(error.into())
+    }
+}
+
 /// A client whose listeners are bound.
 #[derive(Debug)]
 pub struct Client {
@@ -38,6 +66,10 @@ pub struct Client {
     tls: Arc<rustls::ClientConfig>,
     instance: Instance,
     listeners: Vec<(u32, Local, Listener)>,
+    /// The tunnel whose one visitor is this process's standard input and output.
+    stdio: Option<(u32, Local)>,
+    #[cfg(unix)]
+    control: Option<ControlSocket>,
     stop: CancellationToken,
     current: watch::Sender<Option<Opener>>,
 }
@@ -46,15 +78,19 @@ impl Client {
     /// Binds all local listeners; must be called within a runtime. It stops when `stop` is
     /// cancelled.
     pub fn bind(config: ClientConfig, stop: CancellationToken) -> Result<Self> {
-        let (mut listeners, mut failures) = (Vec::new(), Vec::new());
+        let (mut listeners, mut failures, mut stdio) = (Vec::new(), Vec::new(), None);
         for (number, tunnel) in (0..).zip(&config.tunnels) {
             let Half::Listen(listen, proxy) = tunnel.near() else {
                 continue;
             };
+            let local = Local::new(tunnel.to_string(), proxy);
+            if listen == Listen::Stdio {
+                stdio = Some((number, local));
+                continue;
+            }
             match Listener::bind(&listen) {
                 Ok(listener) => {
                     info!("{tunnel}: listening on {listener}");
-                    let local = Local::new(tunnel.to_string(), proxy);
                     listeners.push((number, local, listener));
                 }
                 Err(e) => failures.push(format!("{tunnel}: cannot listen on {listen}: {e}")),
@@ -65,6 +101,9 @@ impl Client {
             tls: Arc::new(config.pinned.config(ALPN)?),
             instance: std::array::from_fn(|_| fastrand::u8(..)),
             listeners,
+            stdio,
+            #[cfg(unix)]
+            control: control_socket(&config),
             stop,
             current: watch::Sender::new(None),
             config,
@@ -83,13 +122,40 @@ impl Client {
     }
 
     /// Keeps a session up until told to stop; fails when trying again is of no use.
-    pub async fn run(mut self) -> Result<(), SessionError> {
+    ///
+    /// With a tunnel for standard input and output it ends with their flow, and fails if that does:
+    /// then nothing is tried twice.
+    pub async fn run(mut self) -> Result<(), ClientError> {
+        let Some((number, local)) = self.stdio.take() else {
+            return self.keep_up(true).await;
+        };
+        let (current, stop) = (self.current.subscribe(), self.stop.clone());
+        let carried = async {
+            let carried = carry_stdio(number, local, current).await;
+            stop.cancel();
+            carried
+        };
+        let (kept, carried) = tokio::join!(self.keep_up(false), carried);
+        // Why there is no session says more than that there is none.
+        kept.and(carried)
+    }
+
+    /// Keeps a session up; without `again`, one session until its end.
+    async fn keep_up(mut self, again: bool) -> Result<(), ClientError> {
         let mut listening = JoinSet::new();
         for (number, tunnel, listener) in std::mem::take(&mut self.listeners) {
             let (current, stop) = (self.current.subscribe(), self.stop.clone());
             listening.spawn(async move {
                 stop.run_until_cancelled(receive(number, tunnel, listener, current))
                     .await;
+            });
+        }
+        #[cfg(unix)]
+        if let Some(control) = self.control.take() {
+            let (current, stop) = (self.current.subscribe(), self.stop.clone());
+            listening.spawn(async move {
+                let serve = callers::serve(control, current);
+                stop.run_until_cancelled(serve).await;
             });
         }
         info!("connecting to {}", self.config.server);
@@ -105,9 +171,12 @@ impl Client {
                         Ended::Lost(lost) => format!("connection lost: {lost}"),
                     }
                 }
-                Some(Err(e)) if e.is_final() => return Err(e),
+                Some(Err(e)) if e.is_final() => return Err(e.into()),
                 Some(Err(e)) => format!("cannot connect to {}: {e}", self.config.server),
             };
+            if !again {
+                return Err(ClientError::Once(why));
+            }
             let wait = backoff.wait(fastrand::f64());
             warn!("{why}; retry in {:.1} s", wait.as_secs_f64());
             let _ = self.stop.run_until_cancelled(sleep(wait)).await;
@@ -149,6 +218,48 @@ impl Client {
     }
 }
 
+/// Carries standard input and output through the first session that there is, to their end.
+async fn carry_stdio(
+    number: u32,
+    tunnel: Local,
+    mut current: watch::Receiver<Option<Opener>>,
+) -> Result<(), ClientError> {
+    let opener = match current.wait_for(Option::is_some).await {
+        Ok(opener) => opener.clone(),
+        Err(_) => None,
+    };
+    let Some(opener) = opener else {
+        return Err(ClientError::Once(
+            "stopped before there was a connection".into(),
+        ));
+    };
+    let (stdio, socket) = Stdio::pair()?;
+    let from = Origin::Stdio;
+    let flow = opener.carry(number, &Arc::new(tunnel), Visitor { socket, from });
+    let end = flow.abort_handle();
+    let carried = stdio.carry(async {
+        match flow.await {
+            Ok(outcome) => Ok(outcome?),
+            Err(_) => Err(ClientError::Once("the flow was cut short".into())),
+        }
+    });
+    // What is not written any more must look broken to the far side.
+    carried.await.inspect_err(|_| end.abort())
+}
+
+/// Makes the socket by which others on this machine can use this client's connection.
+#[cfg(unix)]
+fn control_socket(config: &ClientConfig) -> Option<ControlSocket> {
+    if !config.control {
+        return None;
+    }
+    let greeting = Greeting::new(&config.server, config.pinned.fingerprint());
+    let socket = control::directory().and_then(|dir| ControlSocket::bind(&dir, greeting));
+    socket
+        .inspect_err(|e| warn!("no control socket, so `rstun connect` will not find us: {e}"))
+        .ok()
+}
+
 /// Hands a listener's visitors to whatever session there is, for ever.
 async fn receive(
     number: u32,
@@ -180,6 +291,7 @@ async fn receive(
     }
 }
 
+/// The session that there is, or that there is soon.
 async fn next_session(mut current: watch::Receiver<Option<Opener>>) -> Option<Opener> {
     let usable = |opener: &Option<Opener>| opener.as_ref().is_some_and(Opener::is_open);
     let opener = timeout(PATIENCE, current.wait_for(usable))

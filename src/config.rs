@@ -3,6 +3,7 @@
 //! After this module nothing is missing: no defaults and no sentinels further down. Whatever is
 //! wrong with a command line or the files it names is found here, before anything is started.
 
+mod connect;
 mod tunnels;
 
 use std::io::{IsTerminal, stdin};
@@ -20,6 +21,8 @@ use crate::keygen;
 use crate::tls::{PinnedCertificate, ServerIdentity};
 use crate::transport::Congestion;
 use crate::tunnel::{HostPort, ListenAddr, Tunnel};
+
+pub use connect::ConnectConfig;
 
 /// The port of a server's that is written without one.
 const DEFAULT_PORT: u16 = 6060;
@@ -86,6 +89,8 @@ pub struct ClientConfig {
     pub congestion: Congestion,
     /// How long open flows may take to finish when told to stop.
     pub drain: Duration,
+    /// Whether others of the same user may use the connection too, through a control socket.
+    pub control: bool,
 }
 
 impl ClientConfig {
@@ -102,6 +107,7 @@ impl ClientConfig {
             password: password(flags.password)?,
             congestion: flags.congestion.control.into(),
             drain: Duration::from_secs(flags.drain.seconds),
+            control: true,
         })
     }
 }

@@ -32,12 +32,15 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod connector;
+#[cfg(unix)]
+pub mod control;
 pub mod keygen;
 pub mod listener;
 pub mod relay;
 pub mod server;
 pub mod session;
 pub mod socket;
+pub mod stdio;
 pub mod tls;
 pub mod transport;
 pub mod tunnel;
@@ -56,8 +59,12 @@ use tracing_subscriber::prelude::*;
 
 use crate::cli::Command;
 use crate::client::Client;
-use crate::config::{ClientConfig, ServerConfig};
+use crate::config::{ClientConfig, ConnectConfig, ServerConfig};
+#[cfg(unix)]
+use crate::control::Running;
 use crate::server::Server;
+#[cfg(unix)]
+use crate::stdio::Stdio;
 
 /// Exit code of a wrong command line or configuration.
 const EXIT_USAGE: u8 = 2;
@@ -81,6 +88,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             log_to_stderr(LevelFilter::INFO);
             connect(config)
         }),
+        Command::Connect(flags) => ConnectConfig::new(flags).and_then(pipe),
         Command::Keygen(flags) => Ok(keygen::run(&flags.into())),
         Command::Bench(flags) => bench::Plan::new(flags).map(|plan| {
             log_to_stderr(LevelFilter::WARN);
@@ -119,6 +127,31 @@ fn serve(config: ServerConfig) -> Result<()> {
         Server::bind(config, stop)?.run().await;
         Ok(())
     })
+}
+
+/// Carries one flow between standard input and output and a target. What fails first is what was
+/// typed.
+fn pipe(config: ConnectConfig) -> Result<Result<()>> {
+    log_to_stderr(LevelFilter::ERROR);
+    #[cfg(unix)]
+    if let Some(outcome) = worker_runtime()?.block_on(pipe_through_running(&config)) {
+        return Ok(outcome);
+    }
+    Ok(connect(config.own()?))
+}
+
+/// The same through a client that runs already; none if there is none.
+#[cfg(unix)]
+async fn pipe_through_running(config: &ConnectConfig) -> Option<Result<()>> {
+    let running = Running::find(config.server.as_ref(), config.pinned.as_ref()).await;
+    let pipe = async |running: Running| {
+        let (stdio, flow) = Stdio::pair_for_another()?;
+        Ok(stdio.carry(running.connect(&config.target, flow)).await?)
+    };
+    match running {
+        Ok(running) => Some(pipe(running?).await),
+        Err(e) => Some(Err(e.into())),
+    }
 }
 
 fn connect(config: ClientConfig) -> Result<()> {

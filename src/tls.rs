@@ -95,6 +95,11 @@ impl PinnedCertificate {
         Self(cert)
     }
 
+    /// SHA-256 of the certificate.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.0)
+    }
+
     /// What a client speaks: TLS 1.3 and one protocol, with the holder of this certificate.
     pub fn config(&self, alpn: &[u8]) -> Result<rustls::ClientConfig> {
         let mut config = rustls::ClientConfig::builder_with_provider(crypto())

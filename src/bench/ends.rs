@@ -87,6 +87,7 @@ impl Ends {
             }],
             congestion,
             drain: Duration::ZERO,
+            control: false,
         };
         let cipher = first_cipher(&config.pinned)?;
         let (client, (entry, session)) = Worker::start("client", async move |started, stop| {

@@ -1,5 +1,6 @@
 //! A flow from the side that listens.
 
+use std::future::Future;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,7 +11,6 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{debug, warn};
 
 use crate::listener::{Listener, Origin, Visitor};
@@ -120,23 +120,26 @@ impl Opener {
 }
 
 impl Opener {
-    /// Opens a flow to what a visitor asked for, through the tunnel of this number or [`NO_TUNNEL`](super::NO_TUNNEL),
-    /// and waits until the far side has reached it. Cancel-safe: the flow is given up.
+    /// Runs what serves one visitor as a flow of the session's: the session waits for its end, or
+    /// cancels it.
+    pub fn spawn(&self, visit: impl Future<Output = ()> + Send + 'static) {
+        let token = self.token.clone();
+        self.flows.spawn(async move {
+            token.run_until_cancelled(visit).await;
+        });
+    }
+
+    /// Opens a flow to what a visitor asked for, through the tunnel of this number or
+    /// [`NO_TUNNEL`](super::NO_TUNNEL), and waits until the far side has reached it. Cancel-safe:
+    /// the flow is given up.
     ///
-    /// If it fails by [`StreamError::Reset`], the code says why. The session waits for what this
-    /// returns as for any other flow.
+    /// If it fails by [`StreamError::Reset`], the code says why.
     pub async fn reach(&self, number: u32, target: Target) -> Result<Reached, FlowError> {
-        let tracked = self.flows.token();
         let (mut tx, mut rx) = open(&self.connection).await?;
         let header = FlowHeader::Asked(number, target).encode();
         tx.write(header.into()).await?;
         match timeout(ANSWER, rx.read_some(1)).await {
-            Ok(Ok(Some(answer))) if answer[..] == [CONNECTED] => Ok(Reached {
-                tx,
-                rx,
-                token: self.token.clone(),
-                _tracked: tracked,
-            }),
+            Ok(Ok(Some(answer))) if answer[..] == [CONNECTED] => Ok(Reached { tx, rx }),
             Ok(Ok(_)) => Err(StreamError::Reset(ResetCode::Broken).into()),
             Ok(Err(e)) => Err(e.into()),
             Err(_) => Err(StreamError::Reset(ResetCode::TimedOut).into()),
@@ -149,18 +152,12 @@ impl Opener {
 pub struct Reached {
     tx: Sender,
     rx: Receiver,
-    token: CancellationToken,
-    _tracked: TaskTrackerToken,
 }
 
 impl Reached {
     /// Carries a visitor to its end. Not cancel-safe: the flow is broken.
     pub async fn carry(self, visitor: Socket) -> Result<(), FlowError> {
-        let relay = relay(visitor, self.tx, self.rx);
-        match self.token.run_until_cancelled(relay).await {
-            Some(outcome) => Ok(outcome?),
-            None => Err(StreamError::Lost.into()),
-        }
+        Ok(relay(visitor, self.tx, self.rx).await?)
     }
 }
 
