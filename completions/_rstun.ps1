@@ -27,6 +27,7 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('server', 'server', [CompletionResultType]::ParameterValue, 'Stand where both sides reach it, and carry clients'' tunnels')
             [CompletionResult]::new('client', 'client', [CompletionResultType]::ParameterValue, 'Connect to a server, and keep tunnels up')
+            [CompletionResult]::new('connect', 'connect', [CompletionResultType]::ParameterValue, 'Connect standard input and output to a target at the server''s side, once')
             [CompletionResult]::new('keygen', 'keygen', [CompletionResultType]::ParameterValue, 'Make a key and a certificate for a server')
             [CompletionResult]::new('bench', 'bench', [CompletionResultType]::ParameterValue, 'Measure what a tunnel does, on this machine or to a server')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
@@ -66,6 +67,16 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
         }
+        'rstun;connect' {
+            [CompletionResult]::new('--server-addr', '--server-addr', [CompletionResultType]::ParameterName, 'Server to go through, by a running client of it or else by a connection of its own [default: that of the client that runs]')
+            [CompletionResult]::new('--password', '--password', [CompletionResultType]::ParameterName, 'Password; others on this machine can see it in the list of processes')
+            [CompletionResult]::new('--password-file', '--password-file', [CompletionResultType]::ParameterName, 'File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]')
+            [CompletionResult]::new('--cert', '--cert', [CompletionResultType]::ParameterName, 'Copy of the server''s certificate, DER or PEM [default: certificate.der in the configuration directory]')
+            [CompletionResult]::new('--congestion', '--congestion', [CompletionResultType]::ParameterName, 'Congestion control of what this side sends')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
         'rstun;keygen' {
             [CompletionResult]::new('--out-dir', '--out-dir', [CompletionResultType]::ParameterName, 'Directory for certificate.der and priv_key.der, made if it is not there')
             [CompletionResult]::new('--host', '--host', [CompletionResultType]::ParameterName, 'Name or IP address to write into the certificate, repeatable')
@@ -93,6 +104,7 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
         'rstun;help' {
             [CompletionResult]::new('server', 'server', [CompletionResultType]::ParameterValue, 'Stand where both sides reach it, and carry clients'' tunnels')
             [CompletionResult]::new('client', 'client', [CompletionResultType]::ParameterValue, 'Connect to a server, and keep tunnels up')
+            [CompletionResult]::new('connect', 'connect', [CompletionResultType]::ParameterValue, 'Connect standard input and output to a target at the server''s side, once')
             [CompletionResult]::new('keygen', 'keygen', [CompletionResultType]::ParameterValue, 'Make a key and a certificate for a server')
             [CompletionResult]::new('bench', 'bench', [CompletionResultType]::ParameterValue, 'Measure what a tunnel does, on this machine or to a server')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
@@ -102,6 +114,9 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             break
         }
         'rstun;help;client' {
+            break
+        }
+        'rstun;help;connect' {
             break
         }
         'rstun;help;keygen' {

@@ -22,6 +22,9 @@ _rstun() {
             rstun,client)
                 cmd="rstun__subcmd__client"
                 ;;
+            rstun,connect)
+                cmd="rstun__subcmd__connect"
+                ;;
             rstun,help)
                 cmd="rstun__subcmd__help"
                 ;;
@@ -36,6 +39,9 @@ _rstun() {
                 ;;
             rstun__subcmd__help,client)
                 cmd="rstun__subcmd__help__subcmd__client"
+                ;;
+            rstun__subcmd__help,connect)
+                cmd="rstun__subcmd__help__subcmd__connect"
                 ;;
             rstun__subcmd__help,help)
                 cmd="rstun__subcmd__help__subcmd__help"
@@ -53,7 +59,7 @@ _rstun() {
 
     case "${cmd}" in
         rstun)
-            opts="-h -V --help --version server client keygen bench help"
+            opts="-h -V --help --version server client connect keygen bench help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -186,8 +192,42 @@ _rstun() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        rstun__subcmd__connect)
+            opts="-h --server-addr --password --password-file --cert --congestion --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --server-addr)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --congestion)
+                    COMPREPLY=($(compgen -W "bbr cubic newreno" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         rstun__subcmd__help)
-            opts="server client keygen bench help"
+            opts="server client connect keygen bench help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -215,6 +255,20 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__help__subcmd__client)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__help__subcmd__connect)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

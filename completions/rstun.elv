@@ -24,6 +24,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --version 'Print version'
             cand server 'Stand where both sides reach it, and carry clients'' tunnels'
             cand client 'Connect to a server, and keep tunnels up'
+            cand connect 'Connect standard input and output to a target at the server''s side, once'
             cand keygen 'Make a key and a certificate for a server'
             cand bench 'Measure what a tunnel does, on this machine or to a server'
             cand help 'Print this message or the help of the given subcommand(s)'
@@ -60,6 +61,15 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
+        &'rstun;connect'= {
+            cand --server-addr 'Server to go through, by a running client of it or else by a connection of its own [default: that of the client that runs]'
+            cand --password 'Password; others on this machine can see it in the list of processes'
+            cand --password-file 'File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]'
+            cand --cert 'Copy of the server''s certificate, DER or PEM [default: certificate.der in the configuration directory]'
+            cand --congestion 'Congestion control of what this side sends'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
         &'rstun;keygen'= {
             cand --out-dir 'Directory for certificate.der and priv_key.der, made if it is not there'
             cand --host 'Name or IP address to write into the certificate, repeatable'
@@ -85,6 +95,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
         &'rstun;help'= {
             cand server 'Stand where both sides reach it, and carry clients'' tunnels'
             cand client 'Connect to a server, and keep tunnels up'
+            cand connect 'Connect standard input and output to a target at the server''s side, once'
             cand keygen 'Make a key and a certificate for a server'
             cand bench 'Measure what a tunnel does, on this machine or to a server'
             cand help 'Print this message or the help of the given subcommand(s)'
@@ -92,6 +103,8 @@ set edit:completion:arg-completer[rstun] = {|@words|
         &'rstun;help;server'= {
         }
         &'rstun;help;client'= {
+        }
+        &'rstun;help;connect'= {
         }
         &'rstun;help;keygen'= {
         }

@@ -28,6 +28,7 @@ complete -c rstun -n "__fish_rstun_needs_command" -s h -l help -d 'Print help'
 complete -c rstun -n "__fish_rstun_needs_command" -s V -l version -d 'Print version'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "server" -d 'Stand where both sides reach it, and carry clients\' tunnels'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "client" -d 'Connect to a server, and keep tunnels up'
+complete -c rstun -n "__fish_rstun_needs_command" -f -a "connect" -d 'Connect standard input and output to a target at the server\'s side, once'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "keygen" -d 'Make a key and a certificate for a server'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "bench" -d 'Measure what a tunnel does, on this machine or to a server'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -59,6 +60,14 @@ cubic\t'What most of TCP does'
 newreno\t'What TCP did before that'"
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l drain -d 'Time that open connections have to finish after Ctrl-C or SIGTERM' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rstun -n "__fish_rstun_using_subcommand connect" -l server-addr -d 'Server to go through, by a running client of it or else by a connection of its own [default: that of the client that runs]' -r
+complete -c rstun -n "__fish_rstun_using_subcommand connect" -l password -d 'Password; others on this machine can see it in the list of processes' -r
+complete -c rstun -n "__fish_rstun_using_subcommand connect" -l password-file -d 'File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand connect" -l cert -d 'Copy of the server\'s certificate, DER or PEM [default: certificate.der in the configuration directory]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand connect" -l congestion -d 'Congestion control of what this side sends' -r -f -a "bbr\t'Our own, after BBRv3: measures the path, and takes no random loss for congestion'
+cubic\t'What most of TCP does'
+newreno\t'What TCP did before that'"
+complete -c rstun -n "__fish_rstun_using_subcommand connect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l out-dir -d 'Directory for certificate.der and priv_key.der, made if it is not there' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l host -d 'Name or IP address to write into the certificate, repeatable' -r
 complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l days -d 'Days until the certificate expires (rstun\'s own clients compare bytes, not dates)' -r
@@ -81,8 +90,9 @@ complete -c rstun -n "__fish_rstun_using_subcommand bench" -l password-file -d '
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l cert -d 'Copy of that server\'s certificate, DER or PEM [default: certificate.der in the configuration directory]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l json -d 'Print JSON in place of a table'
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client keygen bench help" -f -a "server" -d 'Stand where both sides reach it, and carry clients\' tunnels'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client keygen bench help" -f -a "client" -d 'Connect to a server, and keep tunnels up'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client keygen bench help" -f -a "keygen" -d 'Make a key and a certificate for a server'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client keygen bench help" -f -a "bench" -d 'Measure what a tunnel does, on this machine or to a server'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client keygen bench help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect keygen bench help" -f -a "server" -d 'Stand where both sides reach it, and carry clients\' tunnels'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect keygen bench help" -f -a "client" -d 'Connect to a server, and keep tunnels up'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect keygen bench help" -f -a "connect" -d 'Connect standard input and output to a target at the server\'s side, once'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect keygen bench help" -f -a "keygen" -d 'Make a key and a certificate for a server'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect keygen bench help" -f -a "bench" -d 'Measure what a tunnel does, on this machine or to a server'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect keygen bench help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -47,8 +47,8 @@ pub enum SessionError {
     /// The proof is not one of our password.
     #[error("wrong password: the server has another one")]
     WrongPassword,
-    /// The server does not give us tunnels: each with its reason.
-    #[error("the server refused {}", list(.0))]
+    /// The server does not give us tunnels: each with its reason, on a line of its own.
+    #[error("{}", list(.0))]
     Refused(Vec<(String, String)>),
 }
 
@@ -66,8 +66,8 @@ impl SessionError {
 fn list(refused: &[(String, String)]) -> String {
     let each = refused
         .iter()
-        .map(|(tunnel, why)| format!("{tunnel}: {why}"));
-    each.collect::<Vec<_>>().join("; ")
+        .map(|(tunnel, why)| format!("the server refused {tunnel}: {why}"));
+    each.collect::<Vec<_>>().join("\n")
 }
 
 impl From<StreamError> for SessionError {

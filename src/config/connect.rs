@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::{ClientConfig, DEFAULT_PORT, existing_or_default, password};
 use crate::cli::ConnectFlags;
@@ -25,7 +25,14 @@ pub struct ConnectConfig {
 impl ConnectConfig {
     /// Checks what was typed, as far as it is needed for going through a client that runs.
     pub fn new(flags: ConnectFlags) -> Result<Self> {
-        let target = flags.target.parse();
+        let target: Target = flags
+            .target
+            .parse()
+            .with_context(|| format!("target {}", flags.target))?;
+        ensure!(
+            !matches!(target, Target::Udp(_)),
+            "target {target}: standard input and output are streams of bytes, not UDP packets"
+        );
         let server = flags.server_addr.as_ref().map(|addr| {
             HostPort::with_default_port(addr, DEFAULT_PORT)
                 .with_context(|| format!("--server-addr {addr}"))
@@ -37,7 +44,7 @@ impl ConnectConfig {
         };
         let pinned = cert.map(|path| PinnedCertificate::load(&path));
         Ok(Self {
-            target: target.with_context(|| format!("target {}", flags.target))?,
+            target,
             server: server.transpose()?,
             pinned: pinned.transpose()?,
             flags,

@@ -69,6 +69,9 @@ const SERVER_CASES: &[Case] = &[
     case("--key", "certificate.der", "certificate.der"),
     case("--key", "other/priv_key.der", "other/priv_key.der"),
     case("--cert", "other/certificate.der", "other/certificate.der"),
+    case("--downstream", "10.1.2.3/8:80", "10.0.0.0/8"),
+    case("--downstream", "10.0.0.0/8", "no ports"),
+    case("--downstream", "ftp://1", "'ftp' is no scheme"),
     case("--drain", "soon", "soon"),
     case("--drain", "-1", "-1"),
     case("--colour", "blue", "--colour"),
@@ -91,6 +94,15 @@ const CLIENT_CASES: &[Case] = &[
     case("-R", "9901", "^"),
     case("-R", "1^70000", "70000"),
     case("-R", "1^example.org:1", "example.org"),
+    case("-L", "udp://1^tcp://2", "one side is UDP"),
+    case("-L", "1-3^4", "1-3 is 3 ports, 4 is one"),
+    case("-L", "1?mode=0600^2", "option 'mode' has no meaning here"),
+    case("-L", "unix://app.sock^2", "unix:///path/to/socket"),
+    case("-R", "stdio^1", "left of -L"),
+    case("-R", "1^2?mode=0600", "option 'mode' has no meaning here"),
+    case("-D", "localhost:1080", "'localhost' is a name"),
+    case("-D", "socks5://me:hunter2@localhost:1", "socks5://me:***@"),
+    case("-D", "1080?auth=nowhere", "auth=nowhere"),
     case("--mode", "TunnelSideways", "TunnelSideways"),
     without("--mode", "--mode"),
     without("--addr-mapping", "--addr-mapping"),
@@ -206,10 +218,48 @@ fn other_commands() {
         (&["keygen", "--host", "ünïcode"], "ünïcode"),
         (&["bench", "--seconds", "0"], "--seconds"),
         (&["bench", "--streams", "0"], "--streams"),
+        (&["connect", "70000"], "70000"),
+        (&["connect", "udp://53"], "UDP"),
+        (&["connect", "22"], "--server-addr"),
+        (&["connect", "22", "--server-addr", "127.0.0.1:9"], "--cert"),
     ] {
         let ended = site.run(site.command("rstun").args(args));
         assert_eq!(ended.code, 2, "{args:?}: {}", ended.stderr);
         assert!(ended.error().contains(says), "{args:?}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let site = site();
+    let mut command = site.command("rstunc");
+    for (flag, value) in CLIENT {
+        command.args([flag, value]);
+    }
+    let wrong = [
+        ("-L", "70000^1", "--tunnel-out 70000^1: port '70000'"),
+        (
+            "-R",
+            "1^example.org:1",
+            "--tunnel-in 1^example.org:1: 'example.org'",
+        ),
+        ("-L", "stdio^1", ""),
+        ("-D", "udp://1", "--dynamic udp://1: a proxy"),
+        ("-L", "stdio^2", "stdio: there is one"),
+    ];
+    for (flag, value, _) in wrong {
+        command.args([flag, value]);
+    }
+    let ended = site.run(&mut command);
+    assert_eq!(ended.code, 2);
+    let errors = ended.errors();
+    let says: Vec<_> = wrong.iter().filter(|(.., says)| !says.is_empty()).collect();
+    assert_eq!(errors.len(), says.len(), "{errors:#?}");
+    for (.., says) in says {
+        assert!(
+            errors.iter().any(|e| e.contains(says)),
+            "{says}: {errors:#?}"
+        );
     }
 }
 

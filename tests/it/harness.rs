@@ -42,6 +42,7 @@ impl Site {
     pub(crate) fn without_keys() -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         let site = Self { dir };
+        std::fs::create_dir(site.path("run")).expect("a runtime directory");
         for name in ["rstun", "rstund", "rstunc"] {
             site.link(name);
         }
@@ -79,6 +80,7 @@ impl Site {
         command
             .current_dir(self.dir.path())
             .env("HOME", self.dir.path())
+            .env("XDG_RUNTIME_DIR", self.path("run"))
             .env_remove("XDG_CONFIG_HOME")
             .env_remove("RSTUN_PASSWORD")
             .env_remove("RUST_LOG")
@@ -136,6 +138,26 @@ impl Site {
         command.args(["--password", PASSWORD, "--cert", "certificate.der"]);
         Program::start(command.args(more))
     }
+
+    /// How a tunnel names a Unix socket in the site.
+    pub(crate) fn unix(&self, name: &str) -> String {
+        format!("unix://{}", self.path(name).display())
+    }
+}
+
+/// Whether a program that is not ours is installed. Where .ci/run runs the tests it has to be.
+pub(crate) fn is_installed(program: &str) -> bool {
+    let found = Command::new("sh")
+        .args(["-c", &format!("PATH=$PATH:/usr/sbin command -v {program}")])
+        .stdout(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    let required = std::env::var_os("RSTUN_TEST_ALL").is_some();
+    assert!(found || !required, "{program} is not installed");
+    if !found {
+        eprintln!("{program} is not installed, nothing is shown");
+    }
+    found
 }
 
 /// A signal that asks a program to end in order.
@@ -161,13 +183,16 @@ pub(crate) struct Ended {
 impl Ended {
     /// The one line that starts with `error:`. Fails where there is none, or more than one, or a panic.
     pub(crate) fn error(&self) -> &str {
+        let lines = self.errors();
+        assert_eq!(lines.len(), 1, "`error:` lines in:\n{}", self.stderr);
+        lines[0]
+    }
+
+    /// All lines that start with `error:`. Fails where there was a panic.
+    pub(crate) fn errors(&self) -> Vec<&str> {
         assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
-        let mut lines = self.stderr.lines().filter(|l| l.starts_with("error:"));
-        let line = lines
-            .next()
-            .unwrap_or_else(|| panic!("no `error:` line in:\n{}", self.stderr));
-        assert_eq!(lines.next(), None, "a second `error:` line");
-        line
+        let lines = self.stderr.lines().filter(|l| l.starts_with("error:"));
+        lines.collect()
     }
 }
 
