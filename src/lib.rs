@@ -1,11 +1,12 @@
-//! rstun carries TCP between two machines through one encrypted QUIC connection.
+//! rstun carries TCP and Unix sockets between two machines through one encrypted QUIC connection.
 //!
 //! # The way of a byte
 //!
 //! A visitor connects to a [`listener`]. [`session`] opens a stream for it on the connection,
 //! writes the flow's header ([`wire`]) and hands both to the [`relay`], which copies in both
-//! directions through the [`transport`]. At the far side the session reads the header, asks
-//! [`access`], has the [`connector`] dial the target, and hands both to a relay of its own.
+//! directions through the [`transport`]. A visitor may also be this process's own [`stdio`], or come
+//! through the [`control`] socket. At the far side the session reads the header, asks [`access`],
+//! has the [`connector`] dial the target, and hands both to a relay of its own.
 //!
 //! # The way of a decision
 //!

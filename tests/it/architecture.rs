@@ -117,11 +117,17 @@ const OUT_OF_BOUNDS: &[(&str, &[&str])] = &[
     ("listener", &["transport", "session", "access"]),
     ("connector", &["transport", "session", "access"]),
     ("relay", &["session", "access", "config"]),
+    ("control", &["transport", "session", "access", "config"]),
 ];
 
 /// Those that may use nothing of ours but what is listed.
-const SELF_CONTAINED: &[(&str, &[&str])] =
-    &[("wire", &["tunnel"]), ("tunnel", &[]), ("metrics", &[])];
+const SELF_CONTAINED: &[(&str, &[&str])] = &[
+    ("wire", &["tunnel"]),
+    ("tunnel", &[]),
+    ("socket", &[]),
+    ("stdio", &["socket"]),
+    ("metrics", &[]),
+];
 
 /// All breaches of the rules in a set of files.
 fn breaches(sources: &[Source]) -> Vec<String> {
