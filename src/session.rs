@@ -238,9 +238,9 @@ impl Session {
         let dialed = self.dialed.clone();
         let token = self.token.clone();
         self.flows.spawn(async move {
-            token
-                .run_until_cancelled(dial::accept(tx, rx, &dialed))
-                .await;
+            // A future holds what it is given a second time; in a box that costs a pointer.
+            let flow = Box::pin(dial::accept(tx, rx, &dialed));
+            token.run_until_cancelled(flow).await;
         });
     }
 

@@ -110,7 +110,8 @@ impl Opener {
         let token = self.token.clone();
         self.flows.spawn(async move {
             let from = visitor.from;
-            let flow = carry(&connection, number, &tunnel, visitor);
+            // A future holds what it is given a second time; in a box that costs a pointer.
+            let flow = Box::pin(carry(&connection, number, &tunnel, visitor));
             let outcome = token.run_until_cancelled(flow).await;
             let outcome = outcome.unwrap_or(Err(StreamError::Lost.into()));
             tunnel.tell(from, &outcome);
@@ -123,7 +124,7 @@ impl Opener {
     /// Runs what serves one visitor as a flow of the session's: the session waits for its end, or
     /// cancels it.
     pub fn spawn(&self, visit: impl Future<Output = ()> + Send + 'static) {
-        let token = self.token.clone();
+        let (token, visit) = (self.token.clone(), Box::pin(visit));
         self.flows.spawn(async move {
             token.run_until_cancelled(visit).await;
         });
