@@ -6,17 +6,18 @@
 
 mod address;
 mod flow;
+mod login;
 mod reader;
 
-use std::fmt;
 use std::net::SocketAddr;
 
 use thiserror::Error;
 
 use self::reader::Reader;
-use crate::tunnel::{Direction, Half, Listen, MAX_TUNNELS, Target, Tunnel};
+use crate::tunnel::MAX_TUNNELS;
 
 pub use flow::{CONNECTED, Decoded, FlowHeader, NO_TUNNEL};
+pub use login::{Login, Request};
 
 /// Name of the protocol and its version, as ALPN carries it (RFC 7301).
 pub const ALPN: &[u8] = b"rstun/1";
@@ -30,12 +31,6 @@ pub const FRAME_HEADER: usize = 1 + 4;
 /// Most bytes of a text; a longer one is cut. [`MAX_TUNNELS`] of them fit a message.
 const MAX_TEXT: usize = 300;
 
-/// Most bytes of a label; a longer one is cut. [`MAX_TUNNELS`] of the largest requests fit a message.
-const MAX_LABEL: usize = 64;
-
-/// The only kind of credential so far: HMAC-SHA-256 over the TLS exporter, keyed by the password.
-const CREDENTIAL_PASSWORD: u8 = 0;
-
 /// A message of the control stream.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Message {
@@ -45,51 +40,6 @@ pub enum Message {
     Welcome(Vec<Grant>),
     /// Either side's: no new flows from now on, those that are open may finish.
     Drain,
-}
-
-/// What a client says first.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Login {
-    /// A random number that a client process keeps: a second login with it replaces the first.
-    pub instance: [u8; 16],
-    /// Proof of the password, bound to this connection.
-    pub proof: [u8; 32],
-    /// The tunnels; a tunnel's number is its place here.
-    pub tunnels: Vec<Request>,
-}
-
-/// A tunnel as the server needs to know it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// What the server does for it.
-    pub half: Half,
-    /// What to call the client's side in a log.
-    pub near: String,
-}
-
-impl From<&Tunnel> for Request {
-    /// Of the client's side only what may be known elsewhere: no path of a file.
-    fn from(tunnel: &Tunnel) -> Self {
-        let near = match tunnel.near() {
-            Half::Listen(Listen::Unix { .. }, _) | Half::Dial(Target::Unix(_)) => "unix".into(),
-            Half::Listen(Listen::Socks5 { addr, .. }, _) => format!("socks5://{addr}"),
-            Half::Listen(Listen::Http { addr, .. }, _) => format!("http://{addr}"),
-            Half::Listen(listen, _) => listen.to_string(),
-            Half::Dial(target) => target.to_string(),
-        };
-        let half = tunnel.far();
-        Self { half, near }
-    }
-}
-
-impl fmt::Display for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { half, near } = self;
-        match half {
-            Half::Dial(target) => write!(f, "{} {near}^{target}", Direction::Out),
-            Half::Listen(listen, _) => write!(f, "{} {near}^{listen}", Direction::In),
-        }
-    }
 }
 
 /// What became of a tunnel that a client asked for.
@@ -137,7 +87,7 @@ impl Message {
         let mut out = vec![0; FRAME_HEADER];
         out[0] = match self {
             Self::Login(login) => {
-                encode_login(login, &mut out);
+                login.encode(&mut out);
                 1
             }
             Self::Welcome(results) => {
@@ -165,7 +115,7 @@ impl Message {
     pub fn decode(header: &[u8; FRAME_HEADER], body: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader(body);
         let message = match header[0] {
-            1 => Self::Login(decode_login(&mut reader)?),
+            1 => Self::Login(Login::decode(&mut reader)?),
             2 => Self::Welcome(decode_welcome(&mut reader)?),
             3 => Self::Drain,
             n => return Err(unknown("message type", n)),
@@ -173,57 +123,6 @@ impl Message {
         reader.end()?;
         Ok(message)
     }
-}
-
-fn encode_login(login: &Login, out: &mut Vec<u8>) {
-    out.extend(login.instance);
-    out.push(CREDENTIAL_PASSWORD);
-    out.extend(login.proof);
-    out.extend((login.tunnels.len() as u16).to_be_bytes());
-    for tunnel in &login.tunnels {
-        match &tunnel.half {
-            Half::Dial(target) => {
-                out.push(0);
-                address::encode_target(target, out);
-            }
-            Half::Listen(listen, proxy) => {
-                out.push(1);
-                address::encode_listen(listen, out);
-                out.push(address::proxy_code(*proxy));
-            }
-        }
-        reader::encode_text(&tunnel.near, MAX_LABEL, out);
-    }
-}
-
-fn decode_login(reader: &mut Reader<'_>) -> Result<Login, DecodeError> {
-    let instance = reader.array()?;
-    match reader.u8()? {
-        CREDENTIAL_PASSWORD => {}
-        n => return Err(unknown("credential", n)),
-    }
-    let proof = reader.array()?;
-    let count = reader.u16()?;
-    if usize::from(count) > MAX_TUNNELS {
-        return Err(DecodeError::TooManyTunnels(count));
-    }
-    let tunnels = (0..count).map(|_| {
-        let half = match reader.u8()? {
-            0 => Half::Dial(address::decode_target(reader)?),
-            1 => {
-                let listen = address::decode_listen(reader)?;
-                Half::Listen(listen, address::decode_proxy(reader)?)
-            }
-            n => return Err(unknown("direction", n)),
-        };
-        let near = reader.text()?;
-        Ok(Request { half, near })
-    });
-    Ok(Login {
-        instance,
-        proof,
-        tunnels: tunnels.collect::<Result<_, _>>()?,
-    })
 }
 
 fn encode_welcome(grants: &[Grant], out: &mut Vec<u8>) {
@@ -269,7 +168,7 @@ fn unknown(field: &'static str, value: u8) -> DecodeError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tunnel::MAX_UNIX_PATH;
+    use crate::tunnel::{Direction, MAX_UNIX_PATH, Tunnel};
 
     fn requests(direction: Direction, mapping: &str) -> Vec<Request> {
         let tunnels = Tunnel::parse(direction, mapping).unwrap();
@@ -389,36 +288,6 @@ mod tests {
         let reason = "é".repeat(MAX_TEXT);
         let welcome = Message::Welcome(vec![Grant::Refused(reason); MAX_TUNNELS]);
         assert!(decode(&welcome.encode()).is_ok());
-    }
-
-    #[test]
-    fn the_server_learns_no_more_than_it_needs() {
-        for (direction, mapping, shown) in [
-            (
-                Direction::Out,
-                "9900^8800",
-                "TunnelOut 127.0.0.1:9900^127.0.0.1:8800",
-            ),
-            (Direction::In, "3000^18080", "TunnelIn 127.0.0.1:3000^18080"),
-            (
-                Direction::In,
-                "unix:///run/docker.sock^1",
-                "TunnelIn unix^1",
-            ),
-            (
-                Direction::Out,
-                "unix:///home/me/a^1",
-                "TunnelOut unix^127.0.0.1:1",
-            ),
-        ] {
-            assert_eq!(requests(direction, mapping)[0].to_string(), shown);
-        }
-        let proxy = Tunnel::dynamic("alice:hunter2@1080").unwrap();
-        let request = Request::from(&proxy);
-        assert_eq!(
-            request.to_string(),
-            "TunnelOut socks5://127.0.0.1:1080^what visitors ask for"
-        );
     }
 
     #[test]

@@ -1,0 +1,114 @@
+//! Flags of those who connect to a server.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::{CongestionFlags, DrainFlags, PasswordFlags};
+
+/// Flags of `rstun client`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    Reach port 8800 at the server through port 9900 here:\n    \
+    rstun client --server-addr 1.2.3.4:6060 --password-file secret \\\n      \
+    --cert certificate.der -L 9900^8800\n  \
+    Let the world reach port 3000 here through port 18080 of the server:\n    \
+    rstun client --server-addr 1.2.3.4:6060 --password-file secret \\\n      \
+    --cert certificate.der -R 3000^18080\n\n\
+    A mapping is LOCAL^REMOTE, the client's side first. Each side is [HOST:]PORT, also a range\n\
+    8000-8009, udp://[HOST:]PORT or unix:///PATH; LOCAL of -L may be stdio. Options follow a '?':\n\
+    ?mode=0660 behind a Unix socket to listen on, ?proxy=v1 or v2 behind a target that is to know\n\
+    its visitors' addresses, ?auth=FILE behind a proxy's address, FILE holding user:password.")]
+pub struct ClientFlags {
+    /// Server to connect to; the port is 6060 if left out
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub server_addr: String,
+
+    /// Direction of each --addr-mapping
+    #[arg(
+        long,
+        value_enum,
+        ignore_case = true,
+        requires = "addr_mapping",
+        value_name = "MODE"
+    )]
+    pub mode: Option<Mode>,
+
+    /// Tunnel in the direction of --mode, repeatable
+    #[arg(long, value_name = "LOCAL^REMOTE", requires = "mode")]
+    pub addr_mapping: Vec<String>,
+
+    /// Listen on LOCAL here, dial REMOTE at the server, repeatable
+    #[arg(short = 'L', long, value_name = "LOCAL^REMOTE")]
+    pub tunnel_out: Vec<String>,
+
+    /// Listen on REMOTE at the server, dial LOCAL here, repeatable; with socks5 or http as LOCAL,
+    /// visitors say what to dial
+    #[arg(short = 'R', long, value_name = "LOCAL^REMOTE")]
+    pub tunnel_in: Vec<String>,
+
+    /// Proxy here whose visitors go out at the server, repeatable: SOCKS5, or HTTP by http://
+    #[arg(short = 'D', long, value_name = "[SCHEME://][IP:]PORT")]
+    pub dynamic: Vec<String>,
+
+    /// Where the password comes from
+    #[command(flatten)]
+    pub password: PasswordFlags,
+
+    /// Copy of the server's certificate, DER or PEM [default: certificate.der in the configuration
+    /// directory]
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+
+    /// How much a connection has in flight
+    #[command(flatten)]
+    pub congestion: CongestionFlags,
+
+    /// How it ends
+    #[command(flatten)]
+    pub drain: DrainFlags,
+}
+
+/// Flags of `rstun connect`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    Through the client that runs on this machine:\n    \
+    ssh -o ProxyCommand='rstun connect [%h]:%p' db.internal\n  \
+    Through a connection of its own:\n    \
+    rstun connect --server-addr 1.2.3.4:6060 --password-file secret \\\n      \
+    --cert certificate.der db.internal:5432\n\n\
+    The exit code is 0 when both directions have ended, and 1 if anything failed.")]
+pub struct ConnectFlags {
+    /// What to connect to: HOST:PORT or unix:///PATH, which the server has to allow; a bare port is
+    /// at 127.0.0.1 there
+    #[arg(value_name = "TARGET")]
+    pub target: String,
+
+    /// Server to go through, by a running client of it or else by a connection of its own
+    /// [default: that of the client that runs]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub server_addr: Option<String>,
+
+    /// Where the password comes from
+    #[command(flatten)]
+    pub password: PasswordFlags,
+
+    /// Copy of the server's certificate, DER or PEM [default: certificate.der in the configuration
+    /// directory]
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+
+    /// How much a connection has in flight
+    #[command(flatten)]
+    pub congestion: CongestionFlags,
+}
+
+/// The two directions, as `--mode` takes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+pub enum Mode {
+    /// The client listens, traffic goes out at the server's side
+    TunnelOut,
+    /// The server listens, traffic comes in to the client's side
+    TunnelIn,
+}

@@ -1,0 +1,151 @@
+//! The client's first message.
+
+use std::fmt;
+
+use super::reader::{self, Reader};
+use super::{DecodeError, address, unknown};
+use crate::tunnel::{Direction, Half, Listen, MAX_TUNNELS, Target, Tunnel};
+
+/// Most bytes of a label; a longer one is cut. [`MAX_TUNNELS`] of the largest requests fit a message.
+const MAX_LABEL: usize = 64;
+
+/// The only kind of credential so far: HMAC-SHA-256 over the TLS exporter, keyed by the password.
+const CREDENTIAL_PASSWORD: u8 = 0;
+
+/// What a client says first.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Login {
+    /// A random number that a client process keeps: a second login with it replaces the first.
+    pub instance: [u8; 16],
+    /// Proof of the password, bound to this connection.
+    pub proof: [u8; 32],
+    /// The tunnels; a tunnel's number is its place here.
+    pub tunnels: Vec<Request>,
+}
+
+/// A tunnel as the server needs to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What the server does for it.
+    pub half: Half,
+    /// What to call the client's side in a log.
+    pub near: String,
+}
+
+impl From<&Tunnel> for Request {
+    /// Of the client's side only what may be known elsewhere: no path of a file.
+    fn from(tunnel: &Tunnel) -> Self {
+        let near = match tunnel.near() {
+            Half::Listen(Listen::Unix { .. }, _) | Half::Dial(Target::Unix(_)) => "unix".into(),
+            Half::Listen(Listen::Socks5 { addr, .. }, _) => format!("socks5://{addr}"),
+            Half::Listen(Listen::Http { addr, .. }, _) => format!("http://{addr}"),
+            Half::Listen(listen, _) => listen.to_string(),
+            Half::Dial(target) => target.to_string(),
+        };
+        let half = tunnel.far();
+        Self { half, near }
+    }
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { half, near } = self;
+        match half {
+            Half::Dial(target) => write!(f, "{} {near}^{target}", Direction::Out),
+            Half::Listen(listen, _) => write!(f, "{} {near}^{listen}", Direction::In),
+        }
+    }
+}
+
+impl Login {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.extend(self.instance);
+        out.push(CREDENTIAL_PASSWORD);
+        out.extend(self.proof);
+        out.extend((self.tunnels.len() as u16).to_be_bytes());
+        for tunnel in &self.tunnels {
+            match &tunnel.half {
+                Half::Dial(target) => {
+                    out.push(0);
+                    address::encode_target(target, out);
+                }
+                Half::Listen(listen, proxy) => {
+                    out.push(1);
+                    address::encode_listen(listen, out);
+                    out.push(address::proxy_code(*proxy));
+                }
+            }
+            reader::encode_text(&tunnel.near, MAX_LABEL, out);
+        }
+    }
+
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let instance = reader.array()?;
+        match reader.u8()? {
+            CREDENTIAL_PASSWORD => {}
+            n => return Err(unknown("credential", n)),
+        }
+        let proof = reader.array()?;
+        let count = reader.u16()?;
+        if usize::from(count) > MAX_TUNNELS {
+            return Err(DecodeError::TooManyTunnels(count));
+        }
+        let tunnels = (0..count).map(|_| {
+            let half = match reader.u8()? {
+                0 => Half::Dial(address::decode_target(reader)?),
+                1 => {
+                    let listen = address::decode_listen(reader)?;
+                    Half::Listen(listen, address::decode_proxy(reader)?)
+                }
+                n => return Err(unknown("direction", n)),
+            };
+            let near = reader.text()?;
+            Ok(Request { half, near })
+        });
+        Ok(Self {
+            instance,
+            proof,
+            tunnels: tunnels.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn requests(direction: Direction, mapping: &str) -> Vec<Request> {
+        let tunnels = Tunnel::parse(direction, mapping).unwrap();
+        tunnels.iter().map(Request::from).collect()
+    }
+
+    #[test]
+    fn the_server_learns_no_more_than_it_needs() {
+        for (direction, mapping, shown) in [
+            (
+                Direction::Out,
+                "9900^8800",
+                "TunnelOut 127.0.0.1:9900^127.0.0.1:8800",
+            ),
+            (Direction::In, "3000^18080", "TunnelIn 127.0.0.1:3000^18080"),
+            (
+                Direction::In,
+                "unix:///run/docker.sock^1",
+                "TunnelIn unix^1",
+            ),
+            (
+                Direction::Out,
+                "unix:///home/me/a^1",
+                "TunnelOut unix^127.0.0.1:1",
+            ),
+        ] {
+            assert_eq!(requests(direction, mapping)[0].to_string(), shown);
+        }
+        let proxy = Tunnel::dynamic("alice:hunter2@1080").unwrap();
+        let request = Request::from(&proxy);
+        assert_eq!(
+            request.to_string(),
+            "TunnelOut socks5://127.0.0.1:1080^what visitors ask for"
+        );
+    }
+}
