@@ -28,6 +28,8 @@ use self::punctual::Punctual;
 use super::{CloseCode, Congestion, Description, Lost};
 use crate::tunnel::ListenAddr;
 
+#[doc(hidden)]
+pub use congestion::BareController;
 pub use stream::{Receiver, Sender};
 
 /// Flows that a peer may have open at once, after login.
