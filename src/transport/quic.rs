@@ -2,6 +2,7 @@
 
 mod congestion;
 mod credit;
+mod moderation;
 mod path;
 mod reassembly;
 mod socket;
@@ -20,6 +21,7 @@ use quinn_proto::HashedConnectionIdGenerator;
 use rustls::AlertDescription;
 
 use self::credit::{Credit, FIRST_WINDOW, GROWTH};
+use self::moderation::Bulk;
 use self::path::Path;
 use super::{CloseCode, Congestion, Description, Lost};
 use crate::tunnel::ListenAddr;
@@ -46,6 +48,7 @@ pub struct Endpoint {
     inner: quinn::Endpoint,
     server: quinn::ServerConfig,
     congestion: Congestion,
+    bulk: Arc<Bulk>,
     addr: SocketAddr,
 }
 
@@ -70,10 +73,12 @@ impl Endpoint {
             .max_udp_payload_size(path::LARGEST_PAYLOAD)
             .map_err(io::Error::other)?;
         let server = quinn::ServerConfig::with_crypto(Arc::new(tls));
+        let bulk = Arc::default();
         Ok(Self {
-            inner: endpoint(config, Some(server.clone()), socket)?,
+            inner: endpoint(config, Some(server.clone()), socket, &bulk)?,
             server,
             congestion,
+            bulk,
             addr,
         })
     }
@@ -89,6 +94,7 @@ impl Endpoint {
             incoming: self.inner.accept().await?,
             server: self.server.clone(),
             congestion: self.congestion,
+            bulk: self.bulk.clone(),
         })
     }
 
@@ -106,6 +112,7 @@ pub struct Attempt {
     incoming: quinn::Incoming,
     server: quinn::ServerConfig,
     congestion: Congestion,
+    bulk: Arc<Bulk>,
 }
 
 impl Attempt {
@@ -117,11 +124,10 @@ impl Attempt {
     /// Asks for proof of that address first (RFC 9000, section 8.1.2), at no cost of memory; the
     /// attempt comes back if it has proved it already.
     pub fn retry(self) -> Option<Self> {
-        let (server, congestion) = (self.server, self.congestion);
-        self.incoming.retry().err().map(|e| Self {
+        let Self { incoming, .. } = self;
+        incoming.retry().err().map(|e| Self {
             incoming: e.into_incoming(),
-            server,
-            congestion,
+            ..self
         })
     }
 
@@ -139,7 +145,8 @@ impl Attempt {
         let transport = path.config(self.congestion, RECEIVE_WINDOW_BEFORE_LOGIN, 1, 0);
         config.transport_config(Arc::new(transport));
         let connecting = self.incoming.accept_with(Arc::new(config)).map_err(lost)?;
-        Ok(Connection::new(connecting.await.map_err(lost)?, None))
+        let connection = connecting.await.map_err(lost)?;
+        Ok(Connection::new(connection, None, self.bulk))
     }
 }
 
@@ -161,7 +168,8 @@ pub async fn connect(
     config
         .max_udp_payload_size(path.max_payload())
         .map_err(|e| failed(&e))?;
-    let endpoint = endpoint(config, None, socket).map_err(|e| failed(&e))?;
+    let bulk = Arc::default();
+    let endpoint = endpoint(config, None, socket, &bulk).map_err(|e| failed(&e))?;
     let tls = QuicClientConfig::try_from(tls).map_err(|e| failed(&e))?;
     let mut client = quinn::ClientConfig::new(Arc::new(tls));
     client.transport_config(Arc::new(path.config(
@@ -175,7 +183,7 @@ pub async fn connect(
         .connect_with(client, remote, "rstun")
         .map_err(|e| failed(&e))?;
     let connection = connecting.await.map_err(lost)?;
-    Ok(Connection::new(connection, Some(endpoint)))
+    Ok(Connection::new(connection, Some(endpoint), bulk))
 }
 
 /// An encrypted connection to a peer. Clones are the same connection.
@@ -188,11 +196,11 @@ pub struct Connection {
 }
 
 impl Connection {
-    fn new(inner: quinn::Connection, endpoint: Option<quinn::Endpoint>) -> Self {
+    fn new(inner: quinn::Connection, endpoint: Option<quinn::Endpoint>, bulk: Arc<Bulk>) -> Self {
         Self {
             inner,
             endpoint,
-            credit: Arc::default(),
+            credit: Arc::new(Credit::new(bulk)),
         }
     }
 
@@ -294,10 +302,11 @@ fn endpoint(
     config: EndpointConfig,
     server: Option<quinn::ServerConfig>,
     socket: std::net::UdpSocket,
+    bulk: &Arc<Bulk>,
 ) -> io::Result<quinn::Endpoint> {
     let runtime = Arc::new(TokioRuntime);
     let largest = config.get_max_udp_payload_size();
-    let socket = socket::BatchSocket::new(socket, largest as usize)?;
+    let socket = socket::BatchSocket::new(socket, largest as usize, bulk.clone())?;
     quinn::Endpoint::new_with_abstract_socket(config, server, Arc::new(socket), runtime)
 }
 

@@ -21,6 +21,7 @@ use quinn::{RecvStream, SendStream, VarInt};
 use tokio::sync::Notify;
 
 use super::MAX_FLOWS;
+use super::moderation::Bulk;
 
 /// Bytes that each direction of a flow may have on the way at first.
 pub(super) const FIRST_WINDOW: u64 = 256 * 1024;
@@ -50,7 +51,7 @@ const MAX_KEPT: usize = 2 * MAX_FLOWS as usize;
 const RECORD: usize = 8 + 8;
 
 /// The limits of one connection, in both directions.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Credit {
     /// What bounds us, by stream.
     allowances: Mutex<Allowances>,
@@ -59,9 +60,21 @@ pub(super) struct Credit {
     granted: Notify,
     /// What our receivers have of [`GROWTH`].
     grown: AtomicU64,
+    bulk: Arc<Bulk>,
 }
 
 impl Credit {
+    /// For a connection through a socket that wants to hear of bulk transfers.
+    pub(super) fn new(bulk: Arc<Bulk>) -> Self {
+        Self {
+            allowances: Mutex::default(),
+            grants: Mutex::default(),
+            granted: Notify::new(),
+            grown: AtomicU64::new(0),
+            bulk,
+        }
+    }
+
     /// The allowance of a stream that we send on.
     pub(super) fn allow(&self, stream: u64) -> Arc<Allowance> {
         let mut allowances = lock(&self.allowances);
@@ -242,8 +255,10 @@ impl Window {
         if self.limit - self.taken > self.size / 2 {
             return None;
         }
+        let rtt = rtt();
+        self.credit.bulk.note(now, rtt);
         let keeps_up = match self.raised.replace(now) {
-            Some(before) => now - before < 2 * rtt(),
+            Some(before) => now - before < 2 * rtt,
             None => true,
         };
         let more = self.size.min(LARGEST_WINDOW - self.size);
@@ -291,14 +306,14 @@ mod tests {
 
     #[test]
     fn a_reader_that_keeps_up_gets_the_largest_window() {
-        let credit = Arc::new(Credit::default());
+        let credit = Arc::new(Credit::new(Arc::default()));
         let mut window = Window::new(credit.clone(), Duration::ZERO);
         assert_eq!(read(&credit, &mut window, RTT, 12), LARGEST_WINDOW);
     }
 
     #[test]
     fn a_slow_reader_keeps_a_small_window() {
-        let credit = Arc::new(Credit::default());
+        let credit = Arc::new(Credit::new(Arc::default()));
         let mut window = Window::new(credit.clone(), Duration::ZERO);
         // Only the first raise cannot know the pace.
         assert_eq!(read(&credit, &mut window, RTT * 3, 50), FIRST_WINDOW * 2);
@@ -306,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_limit_is_raised_when_half_of_the_window_is_taken() {
-        let credit = Arc::new(Credit::default());
+        let credit = Arc::new(Credit::new(Arc::default()));
         let mut window = Window::new(credit, Duration::ZERO);
         let now = Instant::now();
         assert_eq!(window.take(FIRST_WINDOW / 2 - 1, now, || RTT), None);
@@ -315,7 +330,7 @@ mod tests {
 
     #[test]
     fn growth_is_bounded_over_all_flows_and_given_back() {
-        let credit = Arc::new(Credit::default());
+        let credit = Arc::new(Credit::new(Arc::default()));
         let mut windows: Vec<_> = (0..200).map(|_| Window::new(credit.clone(), RTT)).collect();
         assert!(windows[0].size > FIRST_WINDOW && windows[199].size == FIRST_WINDOW);
         assert!(credit.grown.load(Relaxed) <= GROWTH / 2);
@@ -329,7 +344,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_limit_may_overtake_its_stream_but_not_outlive_it() {
-        let credit = Credit::default();
+        let credit = Credit::new(Arc::default());
         lock(&credit.allowances).raise(4, FIRST_WINDOW * 2);
         assert_eq!(credit.allow(4).beyond(0).await, FIRST_WINDOW * 2);
         credit.forget(4);
@@ -339,7 +354,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_sender_waits_for_its_allowance() {
-        let credit = Credit::default();
+        let credit = Credit::new(Arc::default());
         let allowance = credit.allow(4);
         assert_eq!(allowance.beyond(0).await, FIRST_WINDOW);
         let waiting = allowance.beyond(FIRST_WINDOW);

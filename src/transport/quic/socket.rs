@@ -4,8 +4,8 @@ use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Once};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, Once};
+use std::task::{Context, Poll};
 
 use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
 use quinn::{AsyncUdpSocket, UdpPoller};
@@ -14,6 +14,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tracing::warn;
 
+use super::moderation::{Bulk, Reader};
 use crate::tunnel::ListenAddr;
 
 /// Bytes asked for in each direction; the usual 208 KiB drop packets at speed.
@@ -74,7 +75,8 @@ fn enlarge_buffers(socket: &Socket) {
 /// refusal of a batch above 64 KiB for a lost batch.
 #[derive(Debug)]
 pub(super) struct BatchSocket {
-    io: AsyncFd<UdpSocket>,
+    socket: Arc<UdpSocket>,
+    reader: Mutex<Reader>,
     state: UdpSocketState,
     receive_segments: usize,
     /// The kernel's buffer was full at the last attempt to send.
@@ -83,12 +85,18 @@ pub(super) struct BatchSocket {
 
 impl BatchSocket {
     /// Wraps a bound, non-blocking socket whose peers send payloads of at most so many bytes.
-    pub(super) fn new(socket: UdpSocket, largest_payload: usize) -> io::Result<Self> {
+    pub(super) fn new(
+        socket: UdpSocket,
+        largest_payload: usize,
+        bulk: Arc<Bulk>,
+    ) -> io::Result<Self> {
         let state = UdpSocketState::new((&socket).into())?;
         // Quinn multiplies the two into the size of a receive buffer, of which 64 KiB can be used.
         let receive_segments = state.gro_segments().min(MAX_BATCH / largest_payload + 1);
+        let socket = Arc::new(socket);
         Ok(Self {
-            io: register(socket, Interest::READABLE)?,
+            reader: Mutex::new(Reader::new(socket.clone(), bulk)?),
+            socket,
             state,
             receive_segments,
             blocked: AtomicBool::new(false),
@@ -96,7 +104,7 @@ impl BatchSocket {
     }
 
     fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        let result = self.state.send(self.io.get_ref().into(), transmit);
+        let result = self.state.send((&*self.socket).into(), transmit);
         if matches!(&result, Err(e) if e.kind() == io::ErrorKind::WouldBlock) {
             self.blocked.store(true, Relaxed);
         }
@@ -142,25 +150,14 @@ impl AsyncUdpSocket for BatchSocket {
         bufs: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        loop {
-            let mut ready = ready!(self.io.poll_read_ready(cx))?;
-            match self.state.recv(self.io.get_ref().into(), bufs, meta) {
-                Ok(n) => {
-                    // Not all that was offered was filled, so nothing is left, and the next packet
-                    // is an event of its own: no need to have the kernel say so.
-                    if n < bufs.len() {
-                        ready.clear_ready();
-                    }
-                    return Poll::Ready(Ok(n));
-                }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
-                Err(e) => return Poll::Ready(Err(e)),
-            }
-        }
+        let mut reader = self.reader.lock().unwrap_or_else(|e| e.into_inner());
+        reader.poll_recv(cx, meta, |socket, meta| {
+            self.state.recv(socket.into(), bufs, meta)
+        })
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.io.get_ref().local_addr()
+        self.socket.local_addr()
     }
 
     fn max_transmit_segments(&self) -> usize {
@@ -180,9 +177,12 @@ impl AsyncUdpSocket for BatchSocket {
     unsafe_code,
     reason = "tokio's promise about the descriptor can only be given so"
 )]
-fn register(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSocket>> {
+pub(super) fn register(
+    socket: Arc<UdpSocket>,
+    interest: Interest,
+) -> io::Result<AsyncFd<Arc<UdpSocket>>> {
     // SAFETY: the socket owns its descriptor, hands out the same one for all of its life, and
-    // closes it only after AsyncFd, which owns the socket, has deregistered it.
+    // closes it only after AsyncFd, which shares the socket, has deregistered it.
     Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
 }
 
@@ -191,7 +191,7 @@ fn register(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSock
 struct Room {
     socket: Arc<BatchSocket>,
     /// Only while there is none: a second registration of the same socket.
-    waiting: Option<AsyncFd<UdpSocket>>,
+    waiting: Option<AsyncFd<Arc<UdpSocket>>>,
 }
 
 impl UdpPoller for Room {
@@ -202,8 +202,8 @@ impl UdpPoller for Room {
         let waiting = match self.waiting.take() {
             Some(waiting) => waiting,
             None => {
-                let socket = self.socket.io.get_ref().try_clone()?;
-                register(socket, Interest::WRITABLE)?
+                let socket = self.socket.socket.try_clone()?;
+                register(Arc::new(socket), Interest::WRITABLE)?
             }
         };
         if waiting.poll_write_ready(cx)?.is_pending() {
