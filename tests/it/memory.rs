@@ -21,7 +21,7 @@ const STOPPED: usize = 200;
 const READ: usize = 300_000;
 
 /// What the README says that one client's flows keep at one end: of what came in, and of what goes out.
-const KEPT_IN: u64 = (64 << 20) + STOPPED as u64 * (256 << 10);
+const KEPT_IN: u64 = (64 << 20) + STOPPED as u64 * (512 << 10);
 const KEPT_OUT: u64 = 128 << 20;
 
 /// Downloads fill all that there is for them. The memory that this takes is bounded, and another flow

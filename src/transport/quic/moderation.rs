@@ -51,11 +51,11 @@ impl Default for Bulk {
 }
 
 impl Bulk {
-    /// Notes that a flow has taken half of its window, over a path with this round trip.
+    /// Notes that a flow has taken a quarter of its window, over a path with this round trip.
     pub(super) fn note(&self, now: Instant, rtt: Duration) {
         if rtt >= LONG_RTT {
-            // A window is of some four times what is on the way at once, so half of it takes two
-            // round trips; a pause or a loss may make that several.
+            // A window is of some four times what is on the way at once, so a quarter of it takes a
+            // round trip; a loss may make that several.
             let until = now + 8 * rtt - self.epoch;
             self.until.fetch_max(until.as_millis() as u64, Relaxed);
         }
