@@ -54,9 +54,9 @@ fn stopped_readers(mode: Mode) {
         kept >> 20,
     ));
     assert!(kept > KEPT_IN / 2, "they were not full");
-    // What is kept comes in pieces, and they do not fill the allocator's pages.
-    assert!(out <= KEPT_OUT + KEPT_OUT / 8, "{out} at the sender");
-    assert!(kept <= KEPT_IN + KEPT_IN / 8, "{kept} at the receiver");
+    // What is kept is in pieces that do not quite fill their buffers.
+    assert!(out <= KEPT_OUT + KEPT_OUT / 4, "{out} at the sender");
+    assert!(kept <= KEPT_IN + KEPT_IN / 4, "{kept} at the receiver");
     end([flow]);
 }
 
