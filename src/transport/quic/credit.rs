@@ -309,7 +309,7 @@ mod tests {
     fn a_reader_that_keeps_up_gets_the_largest_window() {
         let credit = Arc::new(Credit::new(Arc::default()));
         let mut window = Window::new(credit.clone(), Duration::ZERO);
-        assert_eq!(read(&credit, &mut window, RTT, 12), LARGEST_WINDOW);
+        assert_eq!(read(&credit, &mut window, RTT / 2, 12), LARGEST_WINDOW);
     }
 
     #[test]
@@ -336,7 +336,7 @@ mod tests {
         assert!(windows[0].size > FIRST_WINDOW && windows[199].size == FIRST_WINDOW);
         assert!(credit.grown.load(Relaxed) <= GROWTH / 2);
         for window in &mut windows {
-            read(&credit, window, RTT, 20);
+            read(&credit, window, RTT / 2, 20);
         }
         assert!(credit.grown.load(Relaxed) > GROWTH / 2);
         windows.clear();
