@@ -4,6 +4,8 @@
 
 mod quic;
 
+#[doc(hidden)]
+pub use quic::BareController;
 pub use quic::{Attempt, Connection, Endpoint, Receiver, Sender, connect};
 
 use std::fmt;

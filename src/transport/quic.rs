@@ -4,6 +4,7 @@ mod congestion;
 mod credit;
 mod moderation;
 mod path;
+mod punctual;
 mod reassembly;
 mod socket;
 mod stream;
@@ -16,16 +17,19 @@ use std::{fmt, io};
 use aws_lc_rs::hmac;
 use quinn::congestion::{Cubic, NewReno};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ConnectionError, EndpointConfig, TokioRuntime, TransportErrorCode, VarInt};
+use quinn::{ConnectionError, EndpointConfig, TransportErrorCode, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 use rustls::AlertDescription;
 
 use self::credit::{Credit, FIRST_WINDOW, GROWTH};
 use self::moderation::Bulk;
 use self::path::Path;
+use self::punctual::Punctual;
 use super::{CloseCode, Congestion, Description, Lost};
 use crate::tunnel::ListenAddr;
 
+#[doc(hidden)]
+pub use congestion::BareController;
 pub use stream::{Receiver, Sender};
 
 /// Flows that a peer may have open at once, after login.
@@ -304,7 +308,7 @@ fn endpoint(
     socket: std::net::UdpSocket,
     bulk: &Arc<Bulk>,
 ) -> io::Result<quinn::Endpoint> {
-    let runtime = Arc::new(TokioRuntime);
+    let runtime = Arc::new(Punctual);
     let largest = config.get_max_udp_payload_size();
     let socket = socket::BatchSocket::new(socket, largest as usize, bulk.clone())?;
     quinn::Endpoint::new_with_abstract_socket(config, server, Arc::new(socket), runtime)

@@ -1,11 +1,12 @@
 //! Many flows at once, all of them intact.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 
-use aws_lc_rs::digest::{Context, Digest, SHA256};
+use aws_lc_rs::digest::{Context, SHA256};
 use aws_lc_rs::rand;
 
+use crate::harness::load::hash_to_end;
 use crate::harness::sockets::{fill, finish, receive, receive_all, send, visit};
 use crate::harness::tunnel::{Mode, Tunnel, in_both_modes};
 
@@ -118,24 +119,9 @@ fn upload(mut stream: &TcpStream, block: &[u8], flow: usize) {
 
 /// Receives the flow's bytes to their end and answers with their hash.
 fn download(stream: &TcpStream, block: &[u8], flow: usize) {
-    let (len, hash) = drain(stream);
+    let mut len = 0;
+    let hash = hash_to_end(stream, |n| len += n);
     assert_eq!(len, block.len(), "flow {flow}");
     send(stream, hash);
     finish(stream);
-}
-
-/// Reads to the end, and says how much came and its hash.
-fn drain(mut stream: &TcpStream) -> (usize, Digest) {
-    let mut hash = Context::new(&SHA256);
-    let mut buffer = vec![0; 1 << 16];
-    let mut len = 0;
-    loop {
-        match stream.read(&mut buffer).expect("bytes read") {
-            0 => return (len, hash.finish()),
-            n => {
-                hash.update(&buffer[..n]);
-                len += n;
-            }
-        }
-    }
 }

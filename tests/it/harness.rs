@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+#[cfg(target_os = "linux")]
+pub(crate) mod link;
+pub(crate) mod load;
 pub(crate) mod sockets;
 pub(crate) mod tunnel;
 
@@ -273,6 +276,16 @@ impl Program {
     /// Waits for a server to be ready and returns its address.
     pub(crate) fn server_addr(&self) -> SocketAddr {
         self.addr("listening on ")
+    }
+
+    /// Most memory that it has held so far, in bytes.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("a running program");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        peak.expect("its peak in kB") * 1024
     }
 
     /// Sends a signal. The program has not been waited for, so its id is still its own.

@@ -2,6 +2,8 @@
 //!
 //! Nothing here waits for time to pass. A test waits for a line of output, for bytes on a socket or for
 //! the end of a program, each with a deadline after which it fails and shows all output so far.
+//! Where it is a rate that is promised, or what becomes of a fault that lasts, it looks on for so long
+//! and says what it saw.
 
 mod architecture;
 mod bad_input;
@@ -10,9 +12,15 @@ mod concurrent;
 mod connect;
 mod drain;
 mod end_of_flow;
+#[cfg(target_os = "linux")]
+mod fairness;
 mod generated;
 mod harness;
 mod keygen;
+#[cfg(target_os = "linux")]
+mod lossy;
+#[cfg(target_os = "linux")]
+mod memory;
 mod modes;
 mod password;
 mod proxy_header;

@@ -24,6 +24,9 @@ use self::delivery::{DeliverySampler, RateSample};
 use self::path::{MIN_PACKETS, Path};
 use self::round::{Observation, Round};
 
+pub use bare::BareController;
+
+mod bare;
 mod delivery;
 mod path;
 mod round;

@@ -24,13 +24,13 @@ use super::MAX_FLOWS;
 use super::moderation::Bulk;
 
 /// Bytes that each direction of a flow may have on the way at first.
-pub(super) const FIRST_WINDOW: u64 = 256 * 1024;
+pub(super) const FIRST_WINDOW: u64 = 512 * 1024;
 
 /// Where a round trip is long the receiver makes more of it at once, bytes per second of round trip
 /// up to a bound: a page or a picture is to come in one, and growth is to keep ahead of a sender that
 /// starts by doubling. No more than half of [`GROWTH`] goes there.
-const FIRST_RATE: f64 = 20e6;
-const LONG_PATH_WINDOW: u64 = 4 * 1024 * 1024;
+const FIRST_RATE: f64 = 40e6;
+const LONG_PATH_WINDOW: u64 = 8 * 1024 * 1024;
 
 /// Bytes that one direction of a flow may ever have on the way: 300 Mbit/s over 200 ms is 7.5 MB,
 /// and a lost packet holds up what follows it for another round trip or two.
@@ -242,9 +242,10 @@ impl Window {
 
     /// Notes that so many bytes were taken, and tells the new limit if there is one.
     ///
-    /// Half a window taken raises the limit. If that takes less than two round trips the window is
-    /// what holds the sender up, and doubles, if the connection has any growth left: so it ends at
-    /// some four times bandwidth x round trip.
+    /// A quarter of the window taken raises the limit. If that takes less than a round trip the window
+    /// is what holds the sender up, and doubles, if the connection has any growth left: so it ends at
+    /// some four times bandwidth x round trip. To wait for more would stop a sender that starts by
+    /// doubling, whenever a lost packet keeps what follows it from the reader.
     pub(super) fn take(
         &mut self,
         bytes: u64,
@@ -252,13 +253,13 @@ impl Window {
         rtt: impl FnOnce() -> Duration,
     ) -> Option<u64> {
         self.taken += bytes;
-        if self.limit - self.taken > self.size / 2 {
+        if self.limit - self.taken > self.size / 4 * 3 {
             return None;
         }
         let rtt = rtt();
         self.credit.bulk.note(now, rtt);
         let keeps_up = match self.raised.replace(now) {
-            Some(before) => now - before < 2 * rtt,
+            Some(before) => now - before < rtt,
             None => true,
         };
         let more = self.size.min(LARGEST_WINDOW - self.size);
@@ -308,7 +309,7 @@ mod tests {
     fn a_reader_that_keeps_up_gets_the_largest_window() {
         let credit = Arc::new(Credit::new(Arc::default()));
         let mut window = Window::new(credit.clone(), Duration::ZERO);
-        assert_eq!(read(&credit, &mut window, RTT, 12), LARGEST_WINDOW);
+        assert_eq!(read(&credit, &mut window, RTT / 2, 12), LARGEST_WINDOW);
     }
 
     #[test]
@@ -320,11 +321,11 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_raised_when_half_of_the_window_is_taken() {
+    fn a_limit_is_raised_when_a_quarter_of_the_window_is_taken() {
         let credit = Arc::new(Credit::new(Arc::default()));
         let mut window = Window::new(credit, Duration::ZERO);
         let now = Instant::now();
-        assert_eq!(window.take(FIRST_WINDOW / 2 - 1, now, || RTT), None);
+        assert_eq!(window.take(FIRST_WINDOW / 4 - 1, now, || RTT), None);
         assert!(window.take(1, now, || RTT).is_some());
     }
 
@@ -335,7 +336,7 @@ mod tests {
         assert!(windows[0].size > FIRST_WINDOW && windows[199].size == FIRST_WINDOW);
         assert!(credit.grown.load(Relaxed) <= GROWTH / 2);
         for window in &mut windows {
-            read(&credit, window, RTT, 20);
+            read(&credit, window, RTT / 2, 20);
         }
         assert!(credit.grown.load(Relaxed) > GROWTH / 2);
         windows.clear();

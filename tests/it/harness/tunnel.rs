@@ -2,6 +2,8 @@
 
 use std::net::{SocketAddr, TcpStream};
 
+#[cfg(target_os = "linux")]
+use super::link::Link;
 use super::sockets::{Target, join};
 use super::{Program, Site};
 
@@ -81,6 +83,21 @@ impl Tunnel {
         let target = Target::new();
         let site = Site::new();
         let server = site.server_with("127.0.0.1:0", &[target.addr()], args);
+        Self::joined(site, server, target, mode, args)
+    }
+
+    /// A tunnel that is up, over a link.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn over(link: &Link, mode: Mode) -> Self {
+        let site = Site::new();
+        let target = link.at_target(mode, Target::new);
+        let targets = [target.addr()];
+        let server = link.at_server(|| site.server_with(Link::server_addr(), &targets, &[]));
+        link.at_client(|| Self::joined(site, server, target, mode, &[]))
+    }
+
+    /// Joins a client to a server.
+    fn joined(site: Site, server: Program, target: Target, mode: Mode, args: &[&str]) -> Self {
         let server_addr = server.server_addr();
         let tunnel = mode.args(target.addr());
         let mut args = args.to_vec();
