@@ -165,3 +165,73 @@ fn full(read: &[RecvMeta]) -> usize {
     let full = read.iter().filter(|meta| meta.stride >= FULL);
     full.map(|meta| meta.len / meta.stride).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    const PACKET: [u8; FULL] = [0; FULL];
+
+    async fn read(reader: &mut Reader) -> io::Result<usize> {
+        let mut meta = [RecvMeta::default(); 4];
+        let recv = |socket: &UdpSocket, meta: &mut [RecvMeta]| {
+            let mut buffer = [0; 2 * FULL];
+            for (n, meta) in meta.iter_mut().enumerate() {
+                meta.len = match socket.recv(&mut buffer) {
+                    Ok(len) => len,
+                    Err(e) if n == 0 => return Err(e),
+                    Err(_) => return Ok(n),
+                };
+                meta.stride = meta.len;
+            }
+            Ok(meta.len())
+        };
+        poll_fn(|cx| reader.poll_recv(cx, &mut meta, recv)).await
+    }
+
+    /// Sends packets, and reads until they have all been read.
+    async fn pass(reader: &mut Reader, packets: usize, packet: &[u8]) {
+        let to = reader.socket.local_addr().unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for _ in 0..packets {
+            sender.send_to(packet, to).unwrap();
+        }
+        let mut left = packets;
+        while left > 0 {
+            left -= read(reader).await.unwrap();
+        }
+    }
+
+    fn reader(rtt: Duration) -> Reader {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let bulk = Arc::new(Bulk::default());
+        bulk.note(Instant::now(), rtt);
+        Reader::new(Arc::new(socket), bulk).unwrap()
+    }
+
+    const FAR: Duration = Duration::from_secs(10);
+
+    // Nine packets are read four, four and one at a time: after the last nothing is left.
+
+    #[tokio::test]
+    async fn it_pauses_in_a_bulk_transfer_from_afar_until_little_comes() {
+        let mut reader = reader(FAR);
+        pass(&mut reader, 9, &PACKET).await;
+        assert!(reader.readable.is_none());
+        pass(&mut reader, 2, &PACKET).await;
+        assert!(reader.readable.is_some());
+    }
+
+    #[tokio::test]
+    async fn small_packets_and_near_peers_are_never_put_off() {
+        let mut far = reader(FAR);
+        pass(&mut far, 9, &PACKET[1..]).await;
+        assert!(far.readable.is_some());
+        let mut near = reader(LONG_RTT / 2);
+        pass(&mut near, 9, &PACKET).await;
+        assert!(near.readable.is_some());
+    }
+}

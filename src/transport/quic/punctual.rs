@@ -83,3 +83,29 @@ fn early(deadline: Instant) -> tokio::time::Instant {
         .map_or(soonest, |early| early.max(soonest))
         .into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_timer_is_not_over_before_its_deadline() {
+        for pause in [1, 2, 30].map(Duration::from_millis) {
+            let deadline = Instant::now() + pause;
+            let mut timer = Punctual.new_timer(Instant::now());
+            timer.as_mut().reset(deadline);
+            poll_fn(|cx| timer.as_mut().poll(cx)).await;
+            assert!(Instant::now() >= deadline);
+        }
+    }
+
+    #[test]
+    fn a_timer_wakes_before_its_deadline_but_not_at_once() {
+        let now = Instant::now();
+        let far = now + Duration::from_secs(10);
+        assert_eq!(early(far).into_std(), far - LATENESS);
+        assert!(early(now + LATENESS / 2).into_std() > now);
+    }
+}
