@@ -13,6 +13,7 @@ use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
 use rstun::keygen::certify;
 use rstun::relay::relay;
 use rstun::session::ALPN;
+use rstun::socket::Socket;
 use rstun::tls::{PinnedCertificate, ServerIdentity};
 use rstun::transport::{Congestion, Connection, Endpoint, connect};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -132,8 +133,12 @@ async fn tunnel(tasks: &mut JoinSet<()>) -> Ends {
     for connection in [client, server] {
         tasks.spawn(async move { connection.exchange_credit().await });
     }
-    tasks.spawn(async { relay(near.far, near_tx, near_rx).await.expect("a flow") });
-    tasks.spawn(async { relay(far.near, far_tx, far_rx).await.expect("a flow") });
+    let (near_far, far_near) = (
+        Socket::tcp(near.far).expect("a socket"),
+        Socket::tcp(far.near).expect("a socket"),
+    );
+    tasks.spawn(async { relay(near_far, near_tx, near_rx).await.expect("a flow") });
+    tasks.spawn(async { relay(far_near, far_tx, far_rx).await.expect("a flow") });
     Ends {
         near: near.near,
         far: far.far,

@@ -4,9 +4,7 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
 use rstun::tunnel::{Direction, MAX_TUNNELS, Tunnel};
-use rstun::wire::{
-    FLOW_HEADER, FRAME_HEADER, Grant, Login, Message, decode_flow_header, encode_flow_header,
-};
+use rstun::wire::{FRAME_HEADER, FlowHeader, Grant, Login, Message, Request};
 
 /// Tunnels of a usual client.
 const FEW: usize = 3;
@@ -45,23 +43,25 @@ fn message(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, message: &Messa
 }
 
 fn flow_header(group: &mut BenchmarkGroup<'_, WallTime>) {
-    let header = encode_flow_header(7);
-    group.throughput(Throughput::Bytes(FLOW_HEADER as u64));
+    let header = FlowHeader::Fixed(7);
+    let bytes = header.encode();
+    group.throughput(Throughput::Bytes(bytes.len() as u64));
     group.bench_function("encode flow header", |b| {
-        b.iter(|| encode_flow_header(black_box(7)));
+        b.iter(|| black_box(&header).encode());
     });
     group.bench_function("decode flow header", |b| {
-        b.iter(|| decode_flow_header(black_box(&header)));
+        b.iter(|| FlowHeader::decode(black_box(&bytes)));
     });
 }
 
 fn login(tunnels: usize) -> Message {
     let mapping = "127.0.0.1:9900^db.internal:5432";
-    let tunnel = Tunnel::parse(Direction::Out, mapping).expect("a tunnel");
+    let parsed = Tunnel::parse(Direction::Out, mapping).expect("a tunnel");
+    let request = Request::from(&parsed[0]);
     Message::Login(Login {
         instance: [7; 16],
         proof: [9; 32],
-        tunnels: vec![tunnel; tunnels],
+        tunnels: vec![request; tunnels],
     })
 }
 
