@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use self::backoff::Backoff;
 use crate::config::ClientConfig;
@@ -83,7 +83,7 @@ impl Client {
             let Half::Listen(listen, proxy) = tunnel.near() else {
                 continue;
             };
-            let local = Local::new(tunnel.to_string(), proxy);
+            let local = Local::new(tunnel.to_string(), &listen, proxy);
             if listen == Listen::Stdio {
                 stdio = Some((number, local));
                 continue;
@@ -281,11 +281,9 @@ async fn receive(
         }
         let (tunnel, current) = (tunnel.clone(), current.clone());
         waiting.spawn(async move {
-            let from = visitor.from;
             match next_session(current).await {
                 Some(opener) => drop(opener.carry(number, &tunnel, visitor)),
-                // Dropped, and so reset.
-                None => debug!("{from}: turned away, there is no connection to the server"),
+                None => tunnel.turn_away(visitor).await,
             }
         });
     }

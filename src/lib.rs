@@ -37,6 +37,7 @@ pub mod connector;
 pub mod control;
 pub mod keygen;
 pub mod listener;
+pub mod proxy;
 pub mod relay;
 pub mod server;
 pub mod session;

@@ -7,7 +7,9 @@
 mod control;
 mod dial;
 mod flow;
+mod http;
 mod login;
+mod socks5;
 
 use std::collections::HashMap;
 use std::sync::Arc;

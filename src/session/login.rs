@@ -163,7 +163,7 @@ impl Newcomer {
                 Half::Listen(listen, proxy) => match bind(&self.access, listen) {
                     Ok(listener) => {
                         let addr = listener.local_addr();
-                        listeners.push((number, Local::new(name, *proxy), listener));
+                        listeners.push((number, Local::new(name, listen, *proxy), listener));
                         addr.map_or(Grant::Open, Grant::Listening)
                     }
                     Err(why) => Grant::Refused(why),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use zeroize::Zeroizing;
 
@@ -57,6 +58,12 @@ impl Credentials {
         Self { digest, source }
     }
 
+    /// Whether these are they; takes the same time for any of the same length.
+    pub fn admit(&self, user: &[u8], password: &[u8]) -> bool {
+        let given = hash(user, password);
+        given.is_some_and(|given| verify_slices_are_equal(&given, &self.digest).is_ok())
+    }
+
     /// SHA-256 of the user's name, preceded by its length in one byte, and the password.
     pub fn digest(&self) -> &[u8; 32] {
         &self.digest
@@ -88,16 +95,21 @@ impl fmt::Debug for Credentials {
 
 fn parse(text: &str) -> Option<(&str, [u8; 32])> {
     let (user, password) = text.split_once(':')?;
-    let fits = |field: &str| (1..=MAX_FIELD).contains(&field.len());
-    if !fits(user) || !fits(password) || user.contains(char::is_control) {
+    if user.contains(char::is_control) {
         return None;
     }
-    let length = [user.len() as u8];
-    let material = [&length, user.as_bytes(), password.as_bytes()].concat();
-    let material = Zeroizing::new(material);
+    Some((user, hash(user.as_bytes(), password.as_bytes())?))
+}
+
+fn hash(user: &[u8], password: &[u8]) -> Option<[u8; 32]> {
+    let fits = |field: &[u8]| (1..=MAX_FIELD).contains(&field.len());
+    if !fits(user) || !fits(password) {
+        return None;
+    }
+    let material = Zeroizing::new([&[user.len() as u8], user, password].concat());
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, &material).as_ref());
-    Some((user, hash))
+    Some(hash)
 }
 
 #[cfg(test)]
@@ -110,6 +122,22 @@ mod tests {
         assert_eq!(digest("a:bc"), digest("a:bc"));
         assert_ne!(digest("a:bc"), digest("ab:c"));
         assert_ne!(digest("a:b"), digest("a:B"));
+    }
+
+    #[test]
+    fn just_they_are_admitted() {
+        let credentials = Credentials::typed("alice:s:ecret").unwrap();
+        assert!(credentials.admit(b"alice", b"s:ecret"));
+        let long = [b'x'; 300];
+        for (user, password) in [
+            (&b"alice"[..], &b"secret"[..]),
+            (b"alice:s", b"ecret"),
+            (b"", b""),
+            (b"alice", &long),
+            (&long, b"s:ecret"),
+        ] {
+            assert!(!credentials.admit(user, password));
+        }
     }
 
     #[test]
