@@ -14,8 +14,10 @@ use tempfile::TempDir;
 #[cfg(target_os = "linux")]
 pub(crate) mod link;
 pub(crate) mod load;
+pub(crate) mod proxy;
 pub(crate) mod sockets;
 pub(crate) mod tunnel;
+pub(crate) mod web;
 
 /// How long anything may take before a test gives up on it: far longer than it takes on a machine whose
 /// cores are all busy with something else.

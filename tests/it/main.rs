@@ -16,6 +16,7 @@ mod end_of_flow;
 mod fairness;
 mod generated;
 mod harness;
+mod http_proxy;
 mod keygen;
 #[cfg(target_os = "linux")]
 mod lossy;
@@ -28,5 +29,6 @@ mod ranges;
 mod readme;
 mod reconnect;
 mod refusals;
+mod socks5;
 mod strangers;
 mod unix;
