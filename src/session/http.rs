@@ -65,8 +65,9 @@ pub(super) async fn serve(
         let answer: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(proxy.answer(request));
         answer
     });
+    // A visitor that ends its direction before it has its answer is taken to have left, as by other
+    // proxies too: nobody ends just one who wants to go on asking.
     let mut connection = server::Builder::new()
-        .half_close(true)
         .keep_alive(opener.is_some())
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
@@ -121,6 +122,13 @@ enum Next {
     Upgrade(oneshot::Receiver<Upgraded>),
 }
 
+/// What becomes of a target's connection when its answer is over.
+enum Afterwards {
+    Close,
+    /// It is wanted by someone who waits here.
+    HandOver(oneshot::Sender<Upgraded>),
+}
+
 impl Proxy<'_> {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
         let answer = self.fulfil(request).await;
@@ -143,13 +151,18 @@ impl Proxy<'_> {
         };
         let target = heads::forward(&mut head, from)?;
         let reached = self.reach(Target::Tcp(target)).await?;
-        let (answer, upgraded) = self.ask(reached, Request::from_parts(head, body)).await?;
+        let (answer, afterwards) = self.ask(reached, Request::from_parts(head, body)).await?;
         let (mut head, body) = answer.into_parts();
         heads::answer(&mut head)?;
-        match head.status {
-            StatusCode::SWITCHING_PROTOCOLS => self.set_next(Next::Upgrade(upgraded)),
-            _ => self.leave(upgraded),
-        }
+        // It fails where the connection has failed already, which the body tells of.
+        let _ = afterwards.send(match head.status {
+            StatusCode::SWITCHING_PROTOCOLS => {
+                let (to, upgraded) = oneshot::channel();
+                self.set_next(Next::Upgrade(upgraded));
+                Afterwards::HandOver(to)
+            }
+            _ => Afterwards::Close,
+        });
         Ok(Response::from_parts(head, Either::Left(body)))
     }
 
@@ -161,12 +174,14 @@ impl Proxy<'_> {
         reached.map_err(|e| explain(&e))
     }
 
-    /// Sends a request, and returns the answer, with what becomes of the connection after it.
+    /// Sends a request, and returns the answer, with what wants to know how to go on after it.
+    ///
+    /// If it is not told, because the visitor has left, the flow is broken.
     async fn ask(
         &self,
         reached: Reached,
         request: Request<Incoming>,
-    ) -> Result<(Response<Incoming>, oneshot::Receiver<Upgraded>), Refusal> {
+    ) -> Result<(Response<Incoming>, oneshot::Sender<Afterwards>), Refusal> {
         let failed = |e: hyper::Error| {
             let text = format!("the target's answer is not to be had: {e}");
             Refusal::new(StatusCode::BAD_GATEWAY, text)
@@ -178,25 +193,19 @@ impl Proxy<'_> {
             .handshake(stream)
             .await
             .map_err(failed)?;
-        let (over, upgraded) = oneshot::channel();
+        let (answered, afterwards) = oneshot::channel();
         opener.spawn(async move {
             // Where it fails, whoever waits for the answer is told.
-            if let Ok(parts) = connection.without_shutdown().await
-                && let Err(parts) = over.send(parts)
-            {
-                parts.io.into_inner().close().await;
+            if let Ok(parts) = connection.without_shutdown().await {
+                match afterwards.await {
+                    Ok(Afterwards::Close) => parts.io.into_inner().close().await,
+                    Ok(Afterwards::HandOver(to)) => drop(to.send(parts)),
+                    Err(_) => {}
+                }
             }
         });
         let answer = sender.send_request(request).await.map_err(failed)?;
-        Ok((answer, upgraded))
-    }
-
-    /// Has a connection closed that may be over already, and goes on with nothing.
-    fn leave(&self, mut over: oneshot::Receiver<Upgraded>) {
-        over.close();
-        if let (Ok(parts), Some(opener)) = (over.try_recv(), self.opener) {
-            opener.spawn(parts.io.into_inner().close());
-        }
+        Ok((answer, answered))
     }
 
     fn set_next(&self, next: Next) {

@@ -24,6 +24,7 @@ mod lossy;
 mod memory;
 mod modes;
 mod password;
+mod proxy_clients;
 mod proxy_header;
 mod ranges;
 mod readme;

@@ -1,7 +1,7 @@
 //! SOCKS5 proxies, `-D` and `-R socks5^`: a visitor says where it wants to go.
 
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::harness::load::{Transfer, end};
@@ -11,17 +11,15 @@ use crate::harness::sockets::{
     visit,
 };
 use crate::harness::tunnel::{Mode, in_both_modes};
-use crate::harness::web::{curl, in_path, nginx};
-use crate::harness::{PASSWORD, Program, Signal, Site, is_installed};
+use crate::harness::web::curl;
+use crate::harness::{Signal, Site, is_installed};
 
 in_both_modes!(
-    curl_fetches,
     failures_are_told_apart,
     what_comes_early_is_not_lost,
     ends_and_resets_are_passed_on,
     a_password_is_asked_for,
     two_hundred_at_once,
-    git_clones,
 );
 
 /// A greeting that offers to show no password.
@@ -54,57 +52,6 @@ fn join(entrance: SocketAddr, target: &Target) -> (TcpStream, TcpStream) {
     let end = target.accept();
     assert_joined(&visitor, &end);
     (visitor, end)
-}
-
-fn curl_fetches(mode: Mode) {
-    if !is_installed("nginx") || !is_installed("curl") {
-        return;
-    }
-    let site = Site::new();
-    let large = large_file(&site);
-    let dir = site.path("");
-    let _nginx = nginx(&site, "", &format!("root {};", dir.display()));
-    let (proxy, web) = Proxy::beside_web(&site, mode, "socks5", "");
-    let entrance = proxy.entrance.to_string();
-    for (flag, host) in [
-        ("--socks5", "127.0.0.1"),
-        ("--socks5-hostname", "127.0.0.1"),
-        ("--socks5-hostname", "localhost"),
-    ] {
-        let url = format!("http://{host}:{}/large", web.port());
-        let out = site.path("fetched");
-        let out = out.to_str().expect("a path in UTF-8");
-        let curl = curl(&[flag, &entrance, "-o", out, &url]);
-        assert_eq!(curl.code, 0, "{}", curl.stderr);
-        assert!(site.read("fetched") == large, "{flag} {url}");
-    }
-}
-
-/// A file of 8 MiB that no compression makes smaller, and what is in it.
-fn large_file(site: &Site) -> Vec<u8> {
-    let mut large = vec![0; 8 << 20];
-    fastrand::fill(&mut large);
-    site.write("large", &large);
-    large
-}
-
-#[test]
-fn curl_goes_by_ipv6() {
-    if !is_installed("curl") || TcpListener::bind("[::1]:0").is_err() {
-        return;
-    }
-    let site = Site::new();
-    let proxy = Proxy::new(&site, Mode::Out, "socks5");
-    let target = Target::at("[::1]:0".parse().expect("an address"));
-    let url = format!("http://{}/", target.addr());
-    let entrance = proxy.entrance.to_string();
-    std::thread::scope(|scope| {
-        let curl = scope.spawn(|| curl(&["--socks5", &entrance, &url]));
-        let end = target.accept();
-        send(&end, b"HTTP/1.0 200 OK\r\n\r\nsix");
-        drop(end);
-        assert_eq!(curl.join().expect("curl").stdout, "six\n");
-    });
 }
 
 fn failures_are_told_apart(mode: Mode) {
@@ -344,72 +291,4 @@ fn an_open_proxy_is_warned_of() {
     let server = site.server(&[]);
     let _client = site.client(server.server_addr(), &args);
     server.line("asks for no password");
-    assert!(!server.line("asks for no password").contains(PASSWORD));
-}
-
-/// A server's address from a bare git repository in the site, ready for git's plain HTTP.
-fn git_clones(mode: Mode) {
-    if !is_installed("nginx") || !is_installed("git") {
-        return;
-    }
-    for (scheme, url) in [("socks5", "socks5h"), ("http", "http")] {
-        let site = Site::new();
-        let script = "git init -q -b main w && cd w && \
-                      git -c user.name=a -c user.email=a@b commit -q --allow-empty -m first && \
-                      cd .. && git clone -q --bare w r.git && git -C r.git update-server-info";
-        let made = run_in(&site, "sh", &["-c", script]);
-        assert_eq!(made.code, 0, "{}", made.stderr);
-        let dir = site.path("");
-        let _nginx = nginx(&site, "", &format!("root {};", dir.display()));
-        let (proxy, web) = Proxy::beside_web(&site, mode, scheme, "");
-        let proxy = format!("http.proxy={url}://{}", proxy.entrance);
-        let from = format!("http://localhost:{}/r.git", web.port());
-        let cloned = run_in(&site, "git", &["-c", &proxy, "clone", &from, "cloned"]);
-        assert_eq!(cloned.code, 0, "{}", cloned.stderr);
-        let log = run_in(&site, "git", &["-C", "cloned", "log", "--format=%s"]);
-        assert_eq!(log.stdout, "first\n");
-    }
-}
-
-/// Runs a program that is not ours in the site, with nothing of the caller's settings.
-fn run_in(site: &Site, program: &str, args: &[&str]) -> crate::harness::Ended {
-    let mut command = in_path(program);
-    command.args(args).current_dir(site.path(""));
-    command
-        .env("HOME", site.path(""))
-        .env("GIT_CONFIG_NOSYSTEM", "1");
-    Program::start(&mut command).ended()
-}
-
-#[test]
-fn a_browser_browses() {
-    if !is_installed("nginx") || !is_installed("chromium") {
-        return;
-    }
-    let site = Site::new();
-    let page = "<!doctype html><title>t</title><p id=p>before</p><script src=/s.js></script>";
-    site.write("index.html", page);
-    site.write(
-        "s.js",
-        "document.getElementById('p').textContent = 'by ' + location.host",
-    );
-    let dir = site.path("");
-    let _nginx = nginx(&site, "", &format!("root {};", dir.display()));
-    let (proxy, web) = Proxy::beside_web(&site, Mode::Out, "socks5", "");
-    let url = format!("http://localhost:{}/", web.port());
-    let args = [
-        "--headless".to_owned(),
-        "--no-sandbox".to_owned(),
-        "--disable-gpu".to_owned(),
-        format!("--user-data-dir={}", site.path("profile").display()),
-        format!("--proxy-server=socks5://{}", proxy.entrance),
-        // Otherwise it goes to this machine itself.
-        "--proxy-bypass-list=<-loopback>".to_owned(),
-        "--dump-dom".to_owned(),
-        url,
-    ];
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let chromium = run_in(&site, "chromium", &args);
-    let expected = format!("by localhost:{}", web.port());
-    assert!(chromium.stdout.contains(&expected), "{chromium:?}");
 }

@@ -28,11 +28,12 @@ impl Stream {
         Self { tx, rx, room }
     }
 
-    /// Ends the flow in order, if its target does so too. Cancelling this breaks it.
+    /// Ends the flow in order, if its target does so too and says nothing more. Cancelling this
+    /// breaks it.
     pub(super) async fn close(mut self) {
         self.tx.end();
-        let end = async { while matches!(self.read(&mut [0; 1024]).await, Ok(1..)) {} };
-        let _ = timeout(FAREWELL, end).await;
+        // The end is taken note of when it is read, and anything else breaks the flow.
+        let _ = timeout(FAREWELL, self.read(&mut [0])).await;
     }
 }
 

@@ -15,24 +15,23 @@ pub(crate) struct Proxy {
 
 /// What the server of every proxy lets its clients reach.
 const DOWNSTREAM: [&str; 4] = [
-    "--downstream",
     "127.0.0.0/8:1-65535",
-    "--downstream",
     "[::1]:1-65535",
+    "255.255.255.255:9",
+    "nowhere.invalid:80",
 ];
 
 impl Proxy {
-    /// One that is up and asks for no password. It may reach all of this machine but 255.255.255.255, port 1.
+    /// One that is up and asks for no password.
     pub(crate) fn new(site: &Site, mode: Mode, scheme: &str) -> Self {
         Self::with(site, mode, scheme, "", &[])
     }
 
     /// The same with options behind its address and more arguments for the client.
     pub(crate) fn with(site: &Site, mode: Mode, scheme: &str, option: &str, more: &[&str]) -> Self {
-        let sock = site.unix("web.sock");
-        let args = [&DOWNSTREAM[..], &["--downstream", &sock]].concat();
-        let args = [&args[..], &["--downstream", "255.255.255.255:9"]].concat();
-        let args = [&args[..], &["--downstream", "nowhere.invalid:80"]].concat();
+        let web = site.unix("web.sock");
+        let targets = DOWNSTREAM.iter().copied().chain([web.as_str()]);
+        let args: Vec<&str> = targets.flat_map(|t| ["--downstream", t]).collect();
         let server = site.server_with("127.0.0.1:0", &[], &args);
         let (proxy, flag, announcement) = match mode {
             Mode::Out => (
