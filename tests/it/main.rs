@@ -29,4 +29,5 @@ mod readme;
 mod reconnect;
 mod refusals;
 mod strangers;
+mod udp;
 mod unix;
