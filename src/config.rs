@@ -27,6 +27,9 @@ pub use connect::ConnectConfig;
 /// The port of a server's that is written without one.
 const DEFAULT_PORT: u16 = 6060;
 
+/// Silence after which a UDP flow is over where nobody has said anything else.
+pub const UDP_IDLE: Duration = Duration::from_secs(60);
+
 /// Environment variable for the password.
 const PASSWORD_VARIABLE: &str = "RSTUN_PASSWORD";
 
@@ -43,6 +46,8 @@ pub struct ServerConfig {
     pub congestion: Congestion,
     /// How long open flows may take to finish when told to stop.
     pub drain: Duration,
+    /// Silence after which a UDP flow is over, unless its tunnel says otherwise.
+    pub udp_idle: Duration,
     /// Whether clients may measure this server.
     pub allow_bench: bool,
 }
@@ -69,6 +74,7 @@ impl ServerConfig {
             },
             congestion: flags.congestion.control.into(),
             drain: Duration::from_secs(flags.drain.seconds),
+            udp_idle: Duration::from_secs(flags.udp.timeout),
             allow_bench: flags.allow_bench,
         })
     }
@@ -89,6 +95,8 @@ pub struct ClientConfig {
     pub congestion: Congestion,
     /// How long open flows may take to finish when told to stop.
     pub drain: Duration,
+    /// Silence after which a UDP flow is over, unless its tunnel says otherwise.
+    pub udp_idle: Duration,
     /// Whether others of the same user may use the connection too, through a control socket.
     pub control: bool,
 }
@@ -107,6 +115,7 @@ impl ClientConfig {
             password: password(flags.password)?,
             congestion: flags.congestion.control.into(),
             drain: Duration::from_secs(flags.drain.seconds),
+            udp_idle: Duration::from_secs(flags.udp.timeout),
             control: true,
         })
     }

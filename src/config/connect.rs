@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{ClientConfig, DEFAULT_PORT, existing_or_default, password};
+use super::{ClientConfig, DEFAULT_PORT, UDP_IDLE, existing_or_default, password};
 use crate::cli::ConnectFlags;
 use crate::keygen;
 use crate::tls::PinnedCertificate;
@@ -76,6 +76,7 @@ impl ConnectConfig {
             }],
             congestion: self.flags.congestion.control.into(),
             drain: Duration::ZERO,
+            udp_idle: UDP_IDLE,
             control: false,
         })
     }

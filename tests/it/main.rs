@@ -32,4 +32,5 @@ mod reconnect;
 mod refusals;
 mod socks5;
 mod strangers;
+mod udp;
 mod unix;
