@@ -5,7 +5,8 @@
 //! A visitor connects to a [`listener`]. [`session`] opens a stream for it on the connection,
 //! writes the flow's header ([`wire`]) and hands both to the [`relay`], which copies in both
 //! directions through the [`transport`]. A visitor may also be this process's own [`stdio`], or come
-//! through the [`control`] socket. At the far side the session reads the header, asks [`access`],
+//! through the [`control`] socket. Those who ask for a target of their own do so in words that
+//! [`proxy`] knows. At the far side the session reads the header, asks [`access`],
 //! has the [`connector`] dial the target, and hands both to a relay of its own.
 //!
 //! # The way of a decision

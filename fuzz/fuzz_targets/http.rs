@@ -18,7 +18,12 @@ fuzz_target!(|bytes: &[u8]| {
         if let Ok(target) = forward(&mut head, None) {
             again(Target::Tcp(target));
             assert!(head.uri.scheme().is_none() && head.uri.authority().is_none());
-            let one_hop = ["proxy-authorization", "te", "transfer-encoding", "keep-alive"];
+            let one_hop = [
+                "proxy-authorization",
+                "te",
+                "transfer-encoding",
+                "keep-alive",
+            ];
             assert!(one_hop.iter().all(|name| !head.headers.contains_key(*name)));
             let ours = ["connection", "host", "via", "forwarded"];
             assert!(ours.iter().all(|name| head.headers.contains_key(*name)));

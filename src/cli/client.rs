@@ -14,7 +14,10 @@ use super::{CongestionFlags, DrainFlags, PasswordFlags, UdpFlags};
     --cert certificate.der -L 9900^8800\n  \
     Let the world reach port 3000 here through port 18080 of the server:\n    \
     rstun client --server-addr 1.2.3.4:6060 --password-file secret \\\n      \
-    --cert certificate.der -R 3000^18080\n\n\
+    --cert certificate.der -R 3000^18080\n  \
+    Browse through the server, by a SOCKS5 proxy here:\n    \
+    rstun client --server-addr 1.2.3.4:6060 --password-file secret \\\n      \
+    --cert certificate.der -D 1080\n\n\
     A mapping is LOCAL^REMOTE, the client's side first. Each side is [HOST:]PORT, also a range\n\
     8000-8009, udp://[HOST:]PORT or unix:///PATH; LOCAL of -L may be stdio. Options follow a '?':\n\
     ?mode=0660 behind a Unix socket to listen on, ?proxy=v1 or v2 behind a target that is to know\n\

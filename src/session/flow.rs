@@ -150,13 +150,20 @@ impl Opener {
         })
     }
 
-    async fn serve(&self, number: u32, tunnel: &Local, visitor: Visitor) -> Result<(), FlowError> {
+    async fn serve(
+        &self,
+        number: u32,
+        tunnel: &Arc<Local>,
+        visitor: Visitor,
+    ) -> Result<(), FlowError> {
         match &tunnel.speaks {
             Speaks::Anything(proxy) => {
                 let name = &tunnel.name;
                 carry(&self.connection, number, name, *proxy, visitor).await
             }
-            Speaks::Socks5(auth) => socks5::serve(Some(self), number, auth.as_ref(), visitor).await,
+            Speaks::Socks5(auth) => {
+                socks5::serve(Some(self), number, tunnel, auth.as_ref(), visitor).await
+            }
             Speaks::Http(auth) => http::serve(Some(self), number, auth.as_ref(), visitor).await,
         }
     }
@@ -289,13 +296,13 @@ impl Local {
     }
 
     /// Turns a visitor away for whom there is no session, in its own words as far as it takes any.
-    pub async fn turn_away(&self, visitor: Visitor) {
+    pub async fn turn_away(self: &Arc<Self>, visitor: Visitor) {
         let (name, from) = (&self.name, visitor.from);
         debug!("{name}: {from}: turned away, there is no connection to the server");
         let served = match &self.speaks {
             // Dropped, and so reset.
             Speaks::Anything(_) => return,
-            Speaks::Socks5(auth) => socks5::serve(None, 0, auth.as_ref(), visitor).await,
+            Speaks::Socks5(auth) => socks5::serve(None, 0, self, auth.as_ref(), visitor).await,
             Speaks::Http(auth) => http::serve(None, 0, auth.as_ref(), visitor).await,
         };
         if let Err(e) = served {

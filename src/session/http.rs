@@ -117,7 +117,7 @@ enum Next {
     #[default]
     Close,
     /// What it says goes to a target that has been reached.
-    Carry(Reached),
+    Carry(Box<Reached>),
     /// The same, once the target's connection has stopped speaking HTTP too.
     Upgrade(oneshot::Receiver<Upgraded>),
 }
@@ -141,7 +141,7 @@ impl Proxy<'_> {
             let reached = self
                 .reach(Target::Tcp(heads::tunnel(request.uri())?))
                 .await?;
-            self.set_next(Next::Carry(reached));
+            self.set_next(Next::Carry(Box::new(reached)));
             return Ok(Response::new(Either::Right(Full::default())));
         }
         let (mut head, body) = request.into_parts();
@@ -221,7 +221,7 @@ impl Proxy<'_> {
                 socket.close().await;
                 return Ok(());
             }
-            Next::Carry(reached) => reached,
+            Next::Carry(reached) => *reached,
             Next::Upgrade(upgraded) => {
                 let Ok(upgraded) = upgraded.await else {
                     return Err(StreamError::Reset(ResetCode::Broken).into());

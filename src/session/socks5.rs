@@ -1,13 +1,17 @@
 //! A visitor that speaks SOCKS5 (RFC 1928).
 
+mod association;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::flow::{FlowError, Opener, Reached};
-use crate::listener::Visitor;
+use self::association::Associated;
+use super::flow::{FlowError, Local, Opener, Reached};
+use crate::listener::{Origin, Visitor};
 use crate::proxy::socks5::{Decoded, Greeting, LONGEST, Login, Malformed, Method, Reply, Request};
 use crate::relay::Broken;
 use crate::socket::Socket;
@@ -17,14 +21,18 @@ use crate::tunnel::{Credentials, Target};
 /// Longest that a visitor may take to say what it wants.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
+const SLOW: &str = "it did not say what it wants in time";
+
 /// Serves a visitor, through a session if there is one; what it asks for goes through the tunnel of
 /// this number.
 pub(super) async fn serve(
     opener: Option<&Opener>,
     number: u32,
+    tunnel: &Arc<Local>,
     auth: Option<&Credentials>,
     visitor: Visitor,
 ) -> Result<(), FlowError> {
+    let from = visitor.from;
     let mut talk = Talk {
         socket: visitor.socket,
         read: BytesMut::new(),
@@ -34,24 +42,29 @@ pub(super) async fn serve(
         Ok(Err(e)) => return talk.refuse(e).await,
         Err(_) => return talk.refuse(FlowError::Visitor(SLOW.into())).await,
     };
-    let target = match request {
-        Request::Connect(target) => Target::Tcp(target),
-        Request::Associate | Request::Other(_) => {
-            let why = FlowError::Visitor("it asks for what is not done here".into());
-            return talk.answer(Reply::CommandNotSupported, why).await;
-        }
+    let Some(opener) = opener else {
+        return talk.refuse(FlowError::NoSession).await;
     };
-    match reach(opener, number, target).await {
-        Ok(reached) => talk.carry(reached).await,
-        Err(e) => talk.refuse(e).await,
+    match request {
+        Request::Connect(target) => match opener.reach(number, Target::Tcp(target)).await {
+            Ok(reached) => talk.carry(reached).await,
+            Err(e) => talk.refuse(e).await,
+        },
+        Request::Associate => {
+            let (Origin::Tcp(from), Some(to)) = (from, talk.socket.local_addr()) else {
+                let why = FlowError::Visitor("it has no address for datagrams".into());
+                return talk.answer(Reply::Failure, why).await;
+            };
+            match Associated::bind(opener, number, tunnel, (from.ip(), to)) {
+                Ok(associated) => talk.associate(associated).await,
+                Err(e) => talk.answer(Reply::Failure, e.into()).await,
+            }
+        }
+        Request::Other(command) => {
+            let why = FlowError::Visitor(format!("it asks for command {command}"));
+            talk.answer(Reply::CommandNotSupported, why).await
+        }
     }
-}
-
-const SLOW: &str = "it did not say what it wants in time";
-
-async fn reach(opener: Option<&Opener>, number: u32, target: Target) -> Result<Reached, FlowError> {
-    let opener = opener.ok_or(FlowError::NoSession)?;
-    opener.reach(number, target).await
 }
 
 /// A conversation before it becomes a flow.
@@ -109,6 +122,15 @@ impl Talk {
         self.socket.write_all(&Reply::Done.encode(None)).await?;
         reached.send(self.read.freeze()).await?;
         reached.carry(self.socket).await
+    }
+
+    /// Tells a visitor where to send its datagrams, and carries them.
+    async fn associate(mut self, associated: Associated<'_>) -> Result<(), FlowError> {
+        let bound = Some(associated.local_addr());
+        self.socket.write_all(&Reply::Done.encode(bound)).await?;
+        associated.carry(&mut self.socket).await?;
+        self.socket.close().await;
+        Ok(())
     }
 
     /// Tells a visitor why it is not served, as far as there are words for it.

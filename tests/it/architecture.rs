@@ -124,6 +124,7 @@ const OUT_OF_BOUNDS: &[(&str, &[&str])] = &[
 const SELF_CONTAINED: &[(&str, &[&str])] = &[
     ("wire", &["tunnel"]),
     ("tunnel", &[]),
+    ("proxy", &["tunnel"]),
     ("socket", &[]),
     ("stdio", &["socket"]),
     ("metrics", &[]),

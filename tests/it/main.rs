@@ -31,6 +31,7 @@ mod readme;
 mod reconnect;
 mod refusals;
 mod socks5;
+mod socks5_udp;
 mod strangers;
 mod udp;
 mod unix;

@@ -14,8 +14,9 @@ pub(crate) struct Proxy {
 }
 
 /// What the server of every proxy lets its clients reach.
-const DOWNSTREAM: [&str; 4] = [
+const DOWNSTREAM: [&str; 5] = [
     "127.0.0.0/8:1-65535",
+    "udp://127.0.0.0/8:1-65535",
     "[::1]:1-65535",
     "255.255.255.255:9",
     "nowhere.invalid:80",
