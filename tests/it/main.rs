@@ -30,4 +30,5 @@ mod reconnect;
 mod refusals;
 mod strangers;
 mod udp;
+mod udp_programs;
 mod unix;
