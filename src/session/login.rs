@@ -126,8 +126,15 @@ pub struct Newcomer {
 /// It has no deadline of its own. Not cancel-safe: the connection is to be dropped.
 pub async fn greet(connection: Connection, access: Arc<Access>) -> Result<Newcomer, SessionError> {
     let binding = binding(&connection)?;
-    let mut control = Control::new(connection.accept().await?);
-    let login = match control.read().await {
+    let mut control = Control::new(tokio::select! {
+        stream = connection.accept() => stream?,
+        error = early_datagram(&connection) => return Err(error),
+    });
+    let message = tokio::select! {
+        message = control.read() => message,
+        error = early_datagram(&connection) => return Err(error),
+    };
+    let login = match message {
         Ok(Message::Login(login)) => login,
         Ok(_) => return Err(broken(&connection, SessionError::Unexpected).await),
         Err(e) => return Err(broken(&connection, e).await),
@@ -146,6 +153,14 @@ pub async fn greet(connection: Connection, access: Arc<Access>) -> Result<Newcom
         tunnels: login.tunnels,
         access,
     })
+}
+
+/// Closes the connection of one who sends datagrams before login: they would wait in memory.
+async fn early_datagram(connection: &Connection) -> SessionError {
+    match connection.read_datagram().await {
+        Ok(_) => broken(connection, SessionError::Unexpected).await,
+        Err(lost) => lost.into(),
+    }
 }
 
 async fn broken(connection: &Connection, error: SessionError) -> SessionError {

@@ -34,4 +34,5 @@ mod socks5;
 mod socks5_udp;
 mod strangers;
 mod udp;
+mod udp_programs;
 mod unix;
