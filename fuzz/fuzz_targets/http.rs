@@ -30,7 +30,7 @@ fuzz_target!(|bytes: &[u8]| {
         }
     } else if let Some(response) = response(bytes) {
         let (mut head, ()) = response.into_parts();
-        if answer(&mut head).is_ok() {
+        if answer(&mut head, true).is_ok() {
             assert!(head.headers.contains_key("via"));
             assert!(!head.headers.contains_key("transfer-encoding"));
         }

@@ -137,16 +137,18 @@ pub fn forward(head: &mut request::Parts, from: Option<IpAddr>) -> Result<HostPo
     Ok(target)
 }
 
-/// Makes of a target's answer the one to the visitor.
-pub fn answer(head: &mut response::Parts) -> Result<(), Refusal> {
+/// Makes of a target's answer the one to the visitor, who may have wanted to go on in another
+/// protocol.
+pub fn answer(head: &mut response::Parts, upgrade: bool) -> Result<(), Refusal> {
+    let bad = |text: &str| Err(Refusal::new(StatusCode::BAD_GATEWAY, text));
     if !is_plain(&head.headers) {
-        let text = "the target answered in a transfer coding other than chunked";
-        return Err(Refusal::new(StatusCode::BAD_GATEWAY, text));
+        return bad("the target answered in a transfer coding other than chunked");
     }
-    let upgrade = match head.status {
-        StatusCode::SWITCHING_PROTOCOLS => wanted_upgrade(&head.headers),
-        _ => None,
-    };
+    let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
+    if switches && !upgrade {
+        return bad("the target went on in a protocol that nobody had asked for");
+    }
+    let upgrade = wanted_upgrade(&head.headers).filter(|_| switches);
     remove_hop_by_hop(&mut head.headers);
     if let Some(upgrade) = upgrade {
         head.headers

@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, PROXY_AUTHENTICATE};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, PROXY_AUTHENTICATE, UPGRADE};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
@@ -150,10 +150,11 @@ impl Proxy<'_> {
             Origin::Unix | Origin::Stdio => None,
         };
         let target = heads::forward(&mut head, from)?;
+        let upgrade = head.headers.contains_key(UPGRADE);
         let reached = self.reach(Target::Tcp(target)).await?;
         let (answer, afterwards) = self.ask(reached, Request::from_parts(head, body)).await?;
         let (mut head, body) = answer.into_parts();
-        heads::answer(&mut head)?;
+        heads::answer(&mut head, upgrade)?;
         // It fails where the connection has failed already, which the body tells of.
         let _ = afterwards.send(match head.status {
             StatusCode::SWITCHING_PROTOCOLS => {

@@ -46,10 +46,18 @@ pub(super) async fn serve(
         return talk.refuse(FlowError::NoSession).await;
     };
     match request {
-        Request::Connect(target) => match opener.reach(number, Target::Tcp(target)).await {
-            Ok(reached) => talk.carry(reached).await,
-            Err(e) => talk.refuse(e).await,
-        },
+        Request::Connect(target) => {
+            let (_, write) = talk.socket.split();
+            let reached = tokio::select! {
+                reached = opener.reach(number, Target::Tcp(target)) => reached,
+                // A visitor that has gone needs no target.
+                error = write.failure() => Err(error.into()),
+            };
+            match reached {
+                Ok(reached) => talk.carry(reached).await,
+                Err(e) => talk.refuse(e).await,
+            }
+        }
         Request::Associate => {
             let (Origin::Tcp(from), Some(to)) = (from, talk.socket.local_addr()) else {
                 let why = FlowError::Visitor("it has no address for datagrams".into());

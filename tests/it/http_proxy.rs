@@ -10,7 +10,7 @@ use crate::harness::sockets::{
     visit,
 };
 use crate::harness::tunnel::{Mode, in_both_modes};
-use crate::harness::web::{curl, nginx};
+use crate::harness::web::{curl, head, nginx};
 use crate::harness::{Signal, Site, is_installed};
 
 in_both_modes!(
@@ -23,17 +23,6 @@ in_both_modes!(
     an_answer_that_breaks_off_looks_broken,
     two_hundred_at_once,
 );
-
-/// Reads the head of a message.
-fn head(mut stream: &TcpStream) -> String {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        stream.read_exact(&mut byte).expect("a head");
-        head.push(byte[0]);
-    }
-    String::from_utf8(head).expect("text")
-}
 
 /// Goes in and sends a request's head.
 fn ask(proxy: &Proxy, request: &str) -> TcpStream {
@@ -69,6 +58,11 @@ fn a_tunnel_carries_all(mode: Mode) {
     send(&end, b"still here");
     drop(end);
     assert_eq!(receive_all(&visitor), b"still here");
+
+    // As netcat does it.
+    let visitor = ask(&proxy, &format!("CONNECT {} HTTP/1.0", target.addr()));
+    assert_eq!(head(&visitor).lines().next(), Some("HTTP/1.0 200 OK"));
+    assert_joined(&visitor, &target.accept());
 
     let (visitor, end) = join(&proxy, &target);
     reset(end);

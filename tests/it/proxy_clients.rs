@@ -1,11 +1,11 @@
 //! Programs that are not ours go through the proxies: curl, git and a browser.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 
 use crate::harness::proxy::Proxy;
-use crate::harness::sockets::{Target, finish, receive_all, send};
+use crate::harness::sockets::{Target, finish, send};
 use crate::harness::tunnel::{Mode, in_both_modes};
-use crate::harness::web::{curl, in_path, nginx};
+use crate::harness::web::{curl, head, in_path, nginx};
 use crate::harness::{Ended, Program, Site, is_installed};
 
 in_both_modes!(curl_fetches, git_clones);
@@ -69,17 +69,12 @@ fn curl_goes_by_ipv6() {
             let args = [flags, &[entrance.as_str(), url.as_str()]].concat();
             let curl = scope.spawn(move || curl(&args));
             let end = target.accept();
+            head(&end);
             send(&end, b"HTTP/1.0 200 OK\r\n\r\nsix");
-            drop_in_order(&end);
+            finish(&end);
             assert_eq!(curl.join().expect("curl").stdout, "six\n");
         });
     }
-}
-
-/// Ends a connection whose peer may still be sending.
-fn drop_in_order(end: &TcpStream) {
-    finish(end);
-    receive_all(end);
 }
 
 fn git_clones(mode: Mode) {

@@ -132,13 +132,13 @@ fn where_a_body_ends_cannot_be_hidden() {
 
 #[test]
 fn an_answer_says_that_it_has_been_passed_on() {
-    let answer_with = |status: u16, headers: &[(&str, &str)]| {
+    let answer_with = |asked: bool, status: u16, headers: &[(&str, &str)]| {
         let response = Response::builder().status(status);
         let response = headers
             .iter()
             .fold(response, |r, (name, value)| r.header(*name, *value));
         let mut head = response.body(()).unwrap().into_parts().0;
-        answer(&mut head)
+        answer(&mut head, asked)
             .map(|()| lines(&head.headers))
             .map_err(|e| e.status.as_u16())
     };
@@ -150,11 +150,11 @@ fn an_answer_says_that_it_has_been_passed_on() {
         ("etag", "1"),
     ];
     assert_eq!(
-        answer_with(200, &headers).unwrap(),
+        answer_with(false, 200, &headers).unwrap(),
         ["etag: 1", "via: 1.1 rstun"]
     );
     let switched = [("connection", "upgrade"), ("upgrade", "websocket")];
-    let found = answer_with(101, &switched).unwrap();
+    let found = answer_with(true, 101, &switched).unwrap();
     assert_eq!(
         found,
         [
@@ -163,7 +163,11 @@ fn an_answer_says_that_it_has_been_passed_on() {
             "via: 1.1 rstun"
         ]
     );
-    assert_eq!(answer_with(200, &[("transfer-encoding", "gzip")]), Err(502));
+    assert_eq!(answer_with(false, 101, &switched), Err(502));
+    assert_eq!(
+        answer_with(false, 200, &[("transfer-encoding", "gzip")]),
+        Err(502)
+    );
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A web server that is not ours, and programs that are its visitors.
 
+use std::io::Read;
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -55,4 +57,15 @@ pub(crate) fn curl(args: &[&str]) -> Ended {
     let mut curl = in_path("curl");
     curl.args(["-sS", "--max-time", "60"]).args(args);
     Program::start(&mut curl).ended()
+}
+
+/// Reads the head of a request or an answer.
+pub(crate) fn head(mut stream: &TcpStream) -> String {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).expect("a head");
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).expect("text")
 }
