@@ -17,7 +17,7 @@ pub use client::{ClientFlags, ConnectFlags, Mode};
 #[command(
     name = "rstun",
     version,
-    about = "Carries TCP between two machines through one encrypted QUIC connection",
+    about = "Carries TCP and UDP between two machines through one encrypted QUIC connection",
     after_help = "Called through a link named rstund or rstunc, it is `rstun server` or `rstun client`.\n\
                   RUST_LOG sets how much is logged: error, warn, info (the default), debug or trace.",
     arg_required_else_help = true,
