@@ -1,9 +1,12 @@
 //! The server: lets clients in, and keeps a session for each.
 
+mod door;
+mod quota;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio::task::JoinSet;
@@ -11,6 +14,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use self::door::{Answer, Door};
+use self::quota::Quota;
 use crate::access::Access;
 use crate::bench;
 use crate::config::ServerConfig;
@@ -19,11 +24,6 @@ use crate::transport::{Attempt, CloseCode, Connection, Endpoint, Lost};
 
 /// Longest that a handshake and a login may take together.
 const LOGIN_DEADLINE: Duration = Duration::from_secs(5);
-
-/// Clients between their first packet and their login, from which on an address has to be proved
-/// before it costs us memory, and above which nobody is answered.
-const VALIDATE_FROM: usize = 64;
-const MAX_PENDING: usize = 512;
 
 /// A server whose socket is bound.
 #[derive(Debug)]
@@ -39,6 +39,9 @@ struct Shared {
     drain: Duration,
     stop: CancellationToken,
     present: Mutex<HashMap<Instance, Present>>,
+    door: Mutex<Door>,
+    /// Of warnings about strangers, who could fill a disk with them otherwise.
+    warnings: Mutex<Quota>,
 }
 
 /// A client process that has a session: how to end it, and how to know that it has ended.
@@ -79,6 +82,8 @@ impl Server {
                 drain: config.drain,
                 stop,
                 present: Mutex::default(),
+                door: Mutex::default(),
+                warnings: Mutex::default(),
             }),
         })
     }
@@ -126,30 +131,38 @@ impl Server {
     }
 }
 
-/// Starts a handshake in a task of its own, unless too many are under way.
+/// Starts a handshake in a task of its own, if the door lets the client in.
 fn admit(attempt: Attempt, pending: &mut JoinSet<Option<Greeted>>, shared: &Arc<Shared>) {
-    let attempt = match pending.len() {
-        MAX_PENDING.. => return attempt.ignore(),
-        VALIDATE_FROM.. => match attempt.retry() {
-            None => return,
-            Some(validated) => validated,
-        },
-        _ => attempt,
-    };
-    let shared = shared.clone();
-    pending.spawn(async move {
-        let from = attempt.remote_address();
-        let greeted = timeout(LOGIN_DEADLINE, greet(attempt, shared)).await;
-        match greeted {
-            Ok(Ok(greeted)) => return Some(greeted),
-            Ok(Err(SessionError::Lost(Lost::Version))) => {
-                let ours = String::from_utf8_lossy(ALPN);
-                warn!("{from}: a client of another version was refused; this server speaks {ours}");
-            }
-            Ok(Err(SessionError::WrongPassword)) => warn!("{from}: refused, its password is wrong"),
-            Ok(Err(e)) => debug!("{from}: {e}"),
-            Err(_) => debug!("{from}: no handshake and login in time"),
+    let from = attempt.remote_address();
+    let answer = shared
+        .door()
+        .knock(from.ip(), attempt.is_proved(), Instant::now());
+    match answer {
+        Answer::Enter => {}
+        Answer::Prove => return attempt.retry(),
+        Answer::Wait(wait) => {
+            debug!(
+                "{from}: turned away, it has to wait for {} s",
+                wait.as_secs()
+            );
+            return attempt.refuse();
         }
+        // Whoever is not answered asks again.
+        Answer::Full => return attempt.ignore(),
+    }
+    let mut place = Place {
+        shared: shared.clone(),
+        from,
+        proved: false,
+    };
+    pending.spawn(async move {
+        let greeted = timeout(LOGIN_DEADLINE, greet(attempt, &mut place)).await;
+        let error = match greeted {
+            Ok(Ok(greeted)) => return Some(greeted),
+            Ok(Err(e)) => Some(e),
+            Err(_) => None,
+        };
+        place.fail(error.as_ref());
         None
     });
 }
@@ -157,10 +170,74 @@ fn admit(attempt: Attempt, pending: &mut JoinSet<Option<Greeted>>, shared: &Arc<
 /// A client that has logged in, with its connection.
 type Greeted = (session::Newcomer, Connection);
 
-async fn greet(attempt: Attempt, shared: Arc<Shared>) -> Result<Greeted, SessionError> {
+async fn greet(attempt: Attempt, place: &mut Place) -> Result<Greeted, SessionError> {
     let connection = attempt.handshake().await?;
-    let newcomer = session::greet(connection.clone(), shared.access.clone()).await?;
+    place.proved = true;
+    let access = place.shared.access.clone();
+    let newcomer = session::greet(connection.clone(), access).await?;
     Ok((newcomer, connection))
+}
+
+/// The place of one who has not logged in yet; free again when dropped.
+#[derive(Debug)]
+struct Place {
+    shared: Arc<Shared>,
+    from: SocketAddr,
+    /// A handshake shows that the address is its own.
+    proved: bool,
+}
+
+impl Place {
+    /// Says why a client was not let in, without an error if its time was up, and has its source
+    /// wait if that happens too often.
+    fn fail(&self, error: Option<&SessionError>) {
+        let from = self.from;
+        let why = match error {
+            Some(SessionError::Lost(Lost::Version)) => Some(format!(
+                "a client of another version was refused; this server speaks {}",
+                String::from_utf8_lossy(ALPN)
+            )),
+            Some(SessionError::WrongPassword) => Some("refused, its password is wrong".to_owned()),
+            Some(e) => {
+                debug!("{from}: {e}");
+                None
+            }
+            None => {
+                debug!("{from}: no handshake and login in time");
+                None
+            }
+        };
+        if let Some(why) = why {
+            self.warn(&why);
+        }
+        // An address that is not proved may be another's.
+        let wait = match self.proved {
+            true => self.shared.door().fail(from.ip(), Instant::now()),
+            false => None,
+        };
+        if let Some(wait) = wait {
+            let seconds = wait.as_secs();
+            self.warn(&format!(
+                "not let in for {seconds} s, after too many failures"
+            ));
+        }
+    }
+
+    /// Warns of a stranger, or only counts it.
+    fn warn(&self, what: &str) {
+        let from = self.from;
+        match self.shared.warnings().take(Instant::now()) {
+            Some(0) => warn!("{from}: {what}"),
+            Some(more) => warn!("{from}: {what} ({more} more such warnings were left out)"),
+            None => debug!("{from}: {what}"),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.door().leave(self.from.ip());
+    }
 }
 
 /// Gives a client its tunnels, and carries its flows until one side ends.
@@ -228,7 +305,15 @@ impl Drop for Seat {
 }
 
 impl Shared {
-    fn present(&self) -> std::sync::MutexGuard<'_, HashMap<Instance, Present>> {
+    fn present(&self) -> MutexGuard<'_, HashMap<Instance, Present>> {
         self.present.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn door(&self) -> MutexGuard<'_, Door> {
+        self.door.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn warnings(&self) -> MutexGuard<'_, Quota> {
+        self.warnings.lock().unwrap_or_else(|e| e.into_inner())
     }
 }

@@ -163,6 +163,12 @@ pub enum Lost {
     /// The peer speaks no protocol that we speak.
     #[error("the peer speaks another version of the protocol, or another protocol")]
     Version,
+    /// The server did not even begin a handshake.
+    #[error(
+        "the server takes no connections from here for now: too many logins from this address \
+         have failed, which it forgives within ten minutes, or it is being stopped"
+    )]
+    TurnedAway,
     /// QUIC, TLS or the network failed.
     #[error("{0}")]
     Failed(String),

@@ -125,14 +125,22 @@ impl Attempt {
         canonical(self.incoming.remote_address())
     }
 
-    /// Asks for proof of that address first (RFC 9000, section 8.1.2), at no cost of memory; the
-    /// attempt comes back if it has proved it already.
-    pub fn retry(self) -> Option<Self> {
-        let Self { incoming, .. } = self;
-        incoming.retry().err().map(|e| Self {
-            incoming: e.into_incoming(),
-            ..self
-        })
+    /// Whether it has shown that this is its address.
+    pub fn is_proved(&self) -> bool {
+        self.incoming.remote_address_validated()
+    }
+
+    /// Asks for proof of its address (RFC 9000, section 8.1.2), at no cost of memory, unless it has
+    /// given it already.
+    pub fn retry(self) {
+        if let Err(e) = self.incoming.retry() {
+            e.into_incoming().ignore();
+        }
+    }
+
+    /// Turns it away with CONNECTION_REFUSED, before any handshake.
+    pub fn refuse(self) {
+        self.incoming.refuse();
     }
 
     /// Drops it without an answer.
@@ -310,7 +318,8 @@ fn endpoint(
 ) -> io::Result<quinn::Endpoint> {
     let runtime = Arc::new(Punctual);
     let largest = config.get_max_udp_payload_size();
-    let socket = socket::BatchSocket::new(socket, largest as usize, bulk.clone())?;
+    let public = server.is_some();
+    let socket = socket::BatchSocket::new(socket, largest as usize, bulk.clone(), public)?;
     quinn::Endpoint::new_with_abstract_socket(config, server, Arc::new(socket), runtime)
 }
 
@@ -327,6 +336,11 @@ fn lost(error: ConnectionError) -> Lost {
         ConnectionError::VersionMismatch => Lost::Version,
         ConnectionError::TransportError(e) if e.code == no_protocol => Lost::Version,
         ConnectionError::ConnectionClosed(e) if e.error_code == no_protocol => Lost::Version,
+        ConnectionError::ConnectionClosed(e)
+            if e.error_code == TransportErrorCode::CONNECTION_REFUSED =>
+        {
+            Lost::TurnedAway
+        }
         // The alert that our own verifier's refusal turns into; a peer's would be the case below.
         ConnectionError::TransportError(e) if e.code == crypto(AlertDescription::AccessDenied) => {
             Lost::Certificate
