@@ -86,16 +86,22 @@ pub struct ServerFlags {
     /// Let clients load this server with `rstun bench --server-addr`
     #[arg(long)]
     pub allow_bench: bool,
+
+    /// User to go on as when the port is bound, if started by root
+    #[cfg(unix)]
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
 }
 
-/// Where the password comes from; without either flag, RSTUN_PASSWORD or a prompt.
+/// Where the password comes from; without either flag, RSTUN_PASSWORD, systemd or a prompt.
 #[derive(Args)]
 pub struct PasswordFlags {
     /// Password; others on this machine can see it in the list of processes
     #[arg(long, value_name = "TEXT", conflicts_with = "password_file")]
     pub password: Option<String>,
 
-    /// File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]
+    /// File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD,
+    /// systemd's credential 'password', or a prompt]
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
 }

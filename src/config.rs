@@ -6,18 +6,22 @@
 mod connect;
 mod tunnels;
 
+use std::env;
 use std::io::{IsTerminal, stdin};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
-use std::{env, fs};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use directories::ProjectDirs;
+use tracing::warn;
 use zeroize::Zeroizing;
 
 use crate::access::{Access, Password};
 use crate::cli::{self, BenchFlags, ClientFlags, KeygenFlags, PasswordFlags, ServerFlags};
 use crate::keygen;
+#[cfg(unix)]
+use crate::privileges::Account;
+use crate::secret;
 use crate::tls::{PinnedCertificate, ServerIdentity};
 use crate::transport::Congestion;
 use crate::tunnel::{HostPort, ListenAddr, Tunnel};
@@ -29,6 +33,9 @@ const DEFAULT_PORT: u16 = 6060;
 
 /// Environment variable for the password.
 const PASSWORD_VARIABLE: &str = "RSTUN_PASSWORD";
+
+/// The password's name among the credentials of a systemd service.
+const PASSWORD_CREDENTIAL: &str = "password";
 
 /// All that a server needs to know.
 #[derive(Debug)]
@@ -45,6 +52,9 @@ pub struct ServerConfig {
     pub drain: Duration,
     /// Whether clients may measure this server.
     pub allow_bench: bool,
+    /// Whom to go on as when the socket is bound.
+    #[cfg(unix)]
+    pub user: Option<Account>,
 }
 
 impl ServerConfig {
@@ -70,6 +80,11 @@ impl ServerConfig {
             congestion: flags.congestion.control.into(),
             drain: Duration::from_secs(flags.drain.seconds),
             allow_bench: flags.allow_bench,
+            #[cfg(unix)]
+            user: {
+                let user = flags.user.as_deref().map(Account::find).transpose();
+                user.context("--user")?
+            },
         })
     }
 }
@@ -165,9 +180,10 @@ impl From<KeygenFlags> for keygen::Request {
     }
 }
 
-/// A file that was named, or the one of that name in the user's configuration directory.
+/// A file that was named, or the one of that name among a systemd service's credentials or in the
+/// user's configuration directory.
 fn existing_or_default(path: Option<PathBuf>, flag: &str, name: &str) -> Result<PathBuf> {
-    if let Some(path) = path {
+    if let Some(path) = path.or_else(|| secret::credential(name)) {
         return Ok(path);
     }
     let path = ProjectDirs::from("", "", "rstun")
@@ -181,15 +197,21 @@ fn existing_or_default(path: Option<PathBuf>, flag: &str, name: &str) -> Result<
     Ok(path)
 }
 
-/// The password, from the first of: a flag, a file, the environment, a prompt.
+/// The password, from the first of: a flag, a file, the environment, systemd's credentials, a prompt.
 fn password(flags: PasswordFlags) -> Result<Password> {
     let text = if let Some(text) = flags.password {
+        warn!(
+            "--password shows the password to everyone on this machine; --password-file does not"
+        );
         Zeroizing::new(text)
     } else if let Some(path) = flags.password_file {
-        first_line(&path)?
+        secret::read_line(&path)
+            .with_context(|| format!("cannot read --password-file {}", path.display()))?
     } else if let Some(text) = env::var_os(PASSWORD_VARIABLE) {
         let text = text.into_string();
         Zeroizing::new(text.map_err(|_| anyhow!("{PASSWORD_VARIABLE} is not UTF-8"))?)
+    } else if let Some(path) = secret::credential(PASSWORD_CREDENTIAL) {
+        secret::read_line(&path).context("cannot read systemd's credential 'password'")?
     } else if stdin().is_terminal() {
         let typed = rpassword::prompt_password("Password: ");
         Zeroizing::new(typed.context("cannot read the password from the terminal")?)
@@ -197,12 +219,4 @@ fn password(flags: PasswordFlags) -> Result<Password> {
         bail!("no password: give --password-file, {PASSWORD_VARIABLE} or --password");
     };
     Password::new(text).ok_or_else(|| anyhow!("the password is empty"))
-}
-
-fn first_line(path: &Path) -> Result<Zeroizing<String>> {
-    let text = fs::read_to_string(path)
-        .map(Zeroizing::new)
-        .with_context(|| format!("cannot read --password-file {}", path.display()))?;
-    let line = text.lines().next().unwrap_or_default();
-    Ok(Zeroizing::new(line.to_owned()))
 }

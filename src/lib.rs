@@ -37,7 +37,10 @@ pub mod connector;
 pub mod control;
 pub mod keygen;
 pub mod listener;
+#[cfg(unix)]
+pub mod privileges;
 pub mod relay;
+pub mod secret;
 pub mod server;
 pub mod session;
 pub mod socket;
@@ -81,14 +84,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(e) => return explain(&e),
     };
     let started = match cli.command {
-        Command::Server(flags) => ServerConfig::new(flags).map(|config| {
+        Command::Server(flags) => {
             log_to_stderr(LevelFilter::INFO);
-            serve(config)
-        }),
-        Command::Client(flags) => ClientConfig::new(flags).map(|config| {
+            ServerConfig::new(flags).map(serve)
+        }
+        Command::Client(flags) => {
             log_to_stderr(LevelFilter::INFO);
-            connect(config)
-        }),
+            ClientConfig::new(flags).map(connect)
+        }
         Command::Connect(flags) => ConnectConfig::new(flags).and_then(pipe),
         Command::Keygen(flags) => Ok(keygen::run(&flags.into())),
         Command::Bench(flags) => bench::Plan::new(flags).map(|plan| {

@@ -75,6 +75,10 @@ impl Server {
             access.bench = Some(bench::Target::start()?.addr());
             info!("--allow-bench: every client may load this server to measure it");
         }
+        #[cfg(unix)]
+        if let Some(user) = &config.user {
+            user.assume()?;
+        }
         Ok(Self {
             endpoint,
             shared: Arc::new(Shared {

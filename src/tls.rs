@@ -16,6 +16,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 
+use crate::secret;
+
 /// A server's certificate chain and key, known to belong together.
 pub struct ServerIdentity {
     chain: Vec<CertificateDer<'static>>,
@@ -220,7 +222,7 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
 }
 
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
-    let bytes = read(path)?;
+    let bytes = secret::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     parse_key(&bytes).map_err(|_| {
         let certificate = CertificateDer::from(bytes.as_slice());
         let swapped = ParsedCertificate::try_from(&certificate).is_ok()

@@ -54,6 +54,8 @@ impl Ends {
             congestion,
             drain: Duration::ZERO,
             allow_bench: true,
+            #[cfg(unix)]
+            user: None,
         };
         let (server, addr) = Worker::start("server", async move |started, stop| {
             let server = Server::bind(config, stop)?;

@@ -1,13 +1,13 @@
 //! The user and password that a proxy's visitors have to give (RFC 1929, RFC 7617).
 
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use zeroize::Zeroizing;
 
 use super::ParseError;
+use crate::secret;
 
 /// Most bytes of a user's name, and of a password (RFC 1929, section 2).
 const MAX_FIELD: usize = 255;
@@ -41,11 +41,9 @@ impl Credentials {
 
     /// Reads `user:password` from the first line of a file.
     pub(super) fn load(path: &Path) -> Result<Self, ParseError> {
-        let text = fs::read_to_string(path).map(Zeroizing::new);
         let failed = |why: String| ParseError::AuthFile(path.display().to_string(), why);
-        let text = text.map_err(|e| failed(e.to_string()))?;
-        let line = text.lines().next().unwrap_or_default();
-        let (_, digest) = parse(line)
+        let line = secret::read_line(path).map_err(|e| failed(e.to_string()))?;
+        let (_, digest) = parse(&line)
             .ok_or_else(|| failed("its first line is to be user:password".to_owned()))?;
         let source = Source::File(path.to_owned());
         Ok(Self { digest, source })

@@ -123,7 +123,8 @@ const OUT_OF_BOUNDS: &[(&str, &[&str])] = &[
 /// Those that may use nothing of ours but what is listed.
 const SELF_CONTAINED: &[(&str, &[&str])] = &[
     ("wire", &["tunnel"]),
-    ("tunnel", &[]),
+    ("tunnel", &["secret"]),
+    ("secret", &[]),
     ("socket", &[]),
     ("stdio", &["socket"]),
     ("metrics", &[]),

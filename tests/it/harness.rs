@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -65,9 +65,16 @@ impl Site {
         self.dir.path().join(name)
     }
 
-    /// Writes a file in the site.
+    /// Writes a file in the site, which is its owner's alone.
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         std::fs::write(self.path(name), content).expect("a file in the site");
+        self.set_mode(name, 0o600);
+    }
+
+    /// Sets who may do what with a file in the site.
+    pub(crate) fn set_mode(&self, name: &str, mode: u32) {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(self.path(name), mode).expect("a mode of its own");
     }
 
     /// Reads a file in the site.
