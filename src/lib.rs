@@ -28,6 +28,7 @@
 //! whose address changes still reaches its worker. That is not built yet.
 
 pub mod access;
+pub mod audit;
 pub mod bench;
 pub mod cli;
 pub mod client;
