@@ -87,6 +87,10 @@ pub struct ServerFlags {
     #[arg(long)]
     pub allow_bench: bool,
 
+    /// File to add a line of JSON to for each login, refusal, tunnel and denied target
+    #[arg(long, value_name = "FILE")]
+    pub audit_log: Option<PathBuf>,
+
     /// User to go on as when the port is bound, if started by root
     #[cfg(unix)]
     #[arg(long, value_name = "NAME")]

@@ -17,6 +17,7 @@ use tracing::{debug, error, info, warn};
 use self::door::{Answer, Door};
 use self::quota::Quota;
 use crate::access::Access;
+use crate::audit;
 use crate::bench;
 use crate::config::ServerConfig;
 use crate::session::{self, ALPN, Ended, Instance, SessionError};
@@ -196,45 +197,35 @@ impl Place {
     /// wait if that happens too often.
     fn fail(&self, error: Option<&SessionError>) {
         let from = self.from;
-        let why = match error {
-            Some(SessionError::Lost(Lost::Version)) => Some(format!(
-                "a client of another version was refused; this server speaks {}",
-                String::from_utf8_lossy(ALPN)
-            )),
-            Some(SessionError::WrongPassword) => Some("refused, its password is wrong".to_owned()),
-            Some(e) => {
-                debug!("{from}: {e}");
-                None
+        match error {
+            Some(SessionError::Lost(Lost::Version)) => {
+                let ours = String::from_utf8_lossy(ALPN);
+                let why = format!("it speaks another version, this server {ours}");
+                self.warn(|from| audit::refused(from, &why));
             }
-            None => {
-                debug!("{from}: no handshake and login in time");
-                None
+            Some(SessionError::WrongPassword) => {
+                self.warn(|from| audit::refused(from, "its password is wrong"));
             }
-        };
-        if let Some(why) = why {
-            self.warn(&why);
+            Some(e) => debug!("{from}: {e}"),
+            None => debug!("{from}: no handshake and login in time"),
         }
         // An address that is not proved may be another's.
-        let wait = match self.proved {
-            true => self.shared.door().fail(from.ip(), Instant::now()),
-            false => None,
-        };
-        if let Some(wait) = wait {
-            let seconds = wait.as_secs();
-            self.warn(&format!(
-                "not let in for {seconds} s, after too many failures"
-            ));
+        if self.proved
+            && let Some(wait) = self.shared.door().fail(from.ip(), Instant::now())
+        {
+            self.warn(|from| audit::penalty(from, wait));
         }
     }
 
-    /// Warns of a stranger, or only counts it.
-    fn warn(&self, what: &str) {
-        let from = self.from;
-        match self.shared.warnings().take(Instant::now()) {
-            Some(0) => warn!("{from}: {what}"),
-            Some(more) => warn!("{from}: {what} ({more} more such warnings were left out)"),
-            None => debug!("{from}: {what}"),
+    /// Warns of a stranger, unless there have been many warnings of late.
+    fn warn(&self, say: impl FnOnce(SocketAddr)) {
+        let Some(left_out) = self.shared.warnings().take(Instant::now()) else {
+            return;
+        };
+        if left_out > 0 {
+            warn!("{left_out} warnings about strangers were left out");
         }
+        say(self.from);
     }
 }
 
