@@ -36,13 +36,15 @@ complete -c rstun -n "__fish_rstun_using_subcommand server" -l addr -d 'UDP addr
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l downstream -d 'What clients may reach, repeatable: HOST:PORT, NETWORK:FIRST-LAST, udp://HOST:PORT or unix:///PATH; a bare port is at 127.0.0.1' -r
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l unix-dir -d 'Directory in which TunnelIn may listen on Unix sockets [default: none]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l password -d 'Password; others on this machine can see it in the list of processes' -r
-complete -c rstun -n "__fish_rstun_using_subcommand server" -l password-file -d 'File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l password-file -d 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd\'s credential \'password\', or a prompt]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l cert -d 'Certificate, DER or PEM [default: certificate.der in the configuration directory]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l key -d 'Private key of the certificate, DER or PEM [default: priv_key.der beside it]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l congestion -d 'Congestion control of what this side sends' -r -f -a "bbr\t'Our own, after BBRv3: measures the path, and takes no random loss for congestion'
 cubic\t'What most of TCP does'
 newreno\t'What TCP did before that'"
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l drain -d 'Time that open connections have to finish after Ctrl-C or SIGTERM' -r
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l audit-log -d 'File to add a line of JSON to for each login, refusal, tunnel and denied target' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l user -d 'User to go on as when the port is bound, if started by root' -r
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l allow-bench -d 'Let clients load this server with `rstun bench --server-addr`'
 complete -c rstun -n "__fish_rstun_using_subcommand server" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l server-addr -d 'Server to connect to; the port is 6060 if left out' -r
@@ -53,7 +55,7 @@ complete -c rstun -n "__fish_rstun_using_subcommand client" -s L -l tunnel-out -
 complete -c rstun -n "__fish_rstun_using_subcommand client" -s R -l tunnel-in -d 'Listen on REMOTE at the server, dial LOCAL here, repeatable; with socks5 or http as LOCAL, visitors say what to dial' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -s D -l dynamic -d 'Proxy here whose visitors go out at the server, repeatable: SOCKS5, or HTTP by http://' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l password -d 'Password; others on this machine can see it in the list of processes' -r
-complete -c rstun -n "__fish_rstun_using_subcommand client" -l password-file -d 'File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l password-file -d 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd\'s credential \'password\', or a prompt]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l cert -d 'Copy of the server\'s certificate, DER or PEM [default: certificate.der in the configuration directory]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l congestion -d 'Congestion control of what this side sends' -r -f -a "bbr\t'Our own, after BBRv3: measures the path, and takes no random loss for congestion'
 cubic\t'What most of TCP does'
@@ -62,7 +64,7 @@ complete -c rstun -n "__fish_rstun_using_subcommand client" -l drain -d 'Time th
 complete -c rstun -n "__fish_rstun_using_subcommand client" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l server-addr -d 'Server to go through, by a running client of it or else by a connection of its own [default: that of the client that runs]' -r
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l password -d 'Password; others on this machine can see it in the list of processes' -r
-complete -c rstun -n "__fish_rstun_using_subcommand connect" -l password-file -d 'File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand connect" -l password-file -d 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd\'s credential \'password\', or a prompt]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l cert -d 'Copy of the server\'s certificate, DER or PEM [default: certificate.der in the configuration directory]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l congestion -d 'Congestion control of what this side sends' -r -f -a "bbr\t'Our own, after BBRv3: measures the path, and takes no random loss for congestion'
 cubic\t'What most of TCP does'
@@ -86,7 +88,7 @@ complete -c rstun -n "__fish_rstun_using_subcommand bench" -l congestion -d 'Con
 cubic\t'What most of TCP does'
 newreno\t'What TCP did before that'"
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l password -d 'Password; others on this machine can see it in the list of processes' -r
-complete -c rstun -n "__fish_rstun_using_subcommand bench" -l password-file -d 'File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand bench" -l password-file -d 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd\'s credential \'password\', or a prompt]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l cert -d 'Copy of that server\'s certificate, DER or PEM [default: certificate.der in the configuration directory]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l json -d 'Print JSON in place of a table'
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
