@@ -206,8 +206,10 @@ impl Place {
             Some(SessionError::WrongPassword) => {
                 self.warn(|from| audit::refused(from, "its password is wrong"));
             }
-            Some(e) => debug!("{from}: {e}"),
-            None => debug!("{from}: no handshake and login in time"),
+            Some(SessionError::Lost(e)) => debug!("{from}: {e}"),
+            Some(e) => self.warn(|from| audit::refused(from, &e.to_string())),
+            None if self.proved => self.warn(|from| audit::refused(from, "no login in time")),
+            None => debug!("{from}: no handshake in time"),
         }
         // An address that is not proved may be another's.
         if self.proved

@@ -14,8 +14,11 @@ mod drain;
 mod end_of_flow;
 #[cfg(target_os = "linux")]
 mod fairness;
+#[cfg(target_os = "linux")]
+mod floods;
 mod generated;
 mod harness;
+mod hostile;
 mod keygen;
 #[cfg(target_os = "linux")]
 mod lossy;
