@@ -38,6 +38,7 @@ pub mod connector;
 pub mod control;
 pub mod keygen;
 pub mod listener;
+pub mod pace;
 pub mod relay;
 pub mod server;
 pub mod session;
