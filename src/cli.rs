@@ -67,7 +67,12 @@ pub struct ServerFlags {
     #[command(flatten)]
     pub password: PasswordFlags,
 
-    /// Certificate, DER or PEM [default: certificate.der in the configuration directory]
+    /// Clients with entries of their own: who each is and what it may do, in TOML; changes count at
+    /// once
+    #[arg(long, value_name = "FILE")]
+    pub clients: Option<PathBuf>,
+
+    /// Certificate or chain, DER or PEM [default: certificate.der in the configuration directory]
     #[arg(long, value_name = "FILE")]
     pub cert: Option<PathBuf>,
 
@@ -119,6 +124,26 @@ impl std::fmt::Debug for PasswordFlags {
     }
 }
 
+/// Who a client is to the server: one who knows the password, if nothing else is said.
+#[derive(Args, Debug)]
+pub struct CredentialFlags {
+    /// Where the password comes from
+    #[command(flatten)]
+    pub password: PasswordFlags,
+
+    /// Log in as the client of this name in the server's --clients; the password is its secret
+    #[arg(long, value_name = "NAME", value_parser = client_name)]
+    pub name: Option<String>,
+
+    /// Log in by the key in this file, which `rstun keygen --client` made
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["name", "password", "password_file"]
+    )]
+    pub identity: Option<PathBuf>,
+}
+
 /// What decides how much a connection has in flight.
 #[derive(Args, Debug)]
 pub struct CongestionFlags {
@@ -154,10 +179,14 @@ pub struct DrainFlags {
 
 /// Flags of `rstun keygen`.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  rstun keygen --host tunnel.example.org\n\n\
+#[command(after_help = "Examples:\n  \
+    A certificate and a key for a server:\n    \
+    rstun keygen --host tunnel.example.org\n  \
+    A key for a client, and its entry for the server's --clients:\n    \
+    rstun keygen --client laptop\n\n\
     The server needs both files; give each client a copy of certificate.der, and nobody the key.")]
 pub struct KeygenFlags {
-    /// Directory for certificate.der and priv_key.der, made if it is not there
+    /// Directory for the files, made if it is not there
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub out_dir: PathBuf,
 
@@ -169,6 +198,14 @@ pub struct KeygenFlags {
         value_parser = certificate_host
     )]
     pub host: Vec<String>,
+
+    /// Make a key for this client in place of a server's, in NAME.pem, and print the client's entry
+    #[arg(long, value_name = "NAME", conflicts_with = "host", value_parser = client_name)]
+    pub client: Option<String>,
+
+    /// Make the client a secret in place of a key, in NAME.secret
+    #[arg(long, requires = "client")]
+    pub secret: bool,
 
     /// Days until the certificate expires (rstun's own clients compare bytes, not dates)
     #[arg(
@@ -235,9 +272,9 @@ pub struct BenchFlags {
     #[command(flatten)]
     pub congestion: CongestionFlags,
 
-    /// Where the password for that server comes from
+    /// Who we are to that server
     #[command(flatten)]
-    pub password: PasswordFlags,
+    pub credential: CredentialFlags,
 
     /// Copy of that server's certificate, DER or PEM [default: certificate.der in the configuration
     /// directory]
@@ -293,6 +330,14 @@ fn certificate_host(s: &str) -> Result<String, &'static str> {
         return Err("write the name in ASCII (xn--... for an international one), or an IP address");
     }
     Ok(s.to_owned())
+}
+
+/// What can be the name of a client.
+fn client_name(s: &str) -> Result<String, &'static str> {
+    match crate::access::is_name(s) {
+        true => Ok(s.to_owned()),
+        false => Err("write 1 to 64 of A-Z a-z 0-9 . _ - that begin with a letter or a digit"),
+    }
 }
 
 /// The subcommand that a link's name stands for.

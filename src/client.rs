@@ -23,7 +23,7 @@ use crate::connector;
 use crate::control::{self, ControlSocket, Greeting};
 use crate::listener::{Listener, Origin, Visitor};
 use crate::session::{
-    self, ALPN, Ended, FlowError, Instance, Local, LoggedIn, Opener, SessionError,
+    self, ALPN, Ended, FlowError, Instance, Local, LoggedIn, Opener, SessionError, Summons,
 };
 use crate::stdio::Stdio;
 use crate::transport::{self, Congestion, Connection, Lost};
@@ -98,7 +98,7 @@ impl Client {
         }
         ensure!(failures.is_empty(), failures.join("\n"));
         Ok(Self {
-            tls: Arc::new(config.pinned.config(ALPN)?),
+            tls: Arc::new(config.pinned.config(ALPN, config.credential.key())?),
             instance: std::array::from_fn(|_| fastrand::u8(..)),
             listeners,
             stdio,
@@ -167,7 +167,9 @@ impl Client {
                 Some(Ok(logged_in)) => {
                     backoff.reset();
                     match self.carry(logged_in).await {
-                        Ended::Stopped | Ended::Superseded => break,
+                        Ended::Stopped => break,
+                        // These are the server's.
+                        Ended::Superseded | Ended::Unwelcome(_) | Ended::Dead => break,
                         Ended::Lost(lost) => format!("connection lost: {lost}"),
                     }
                 }
@@ -194,7 +196,7 @@ impl Client {
         let connection = connect(addrs, &self.tls, self.config.congestion).await?;
         let remote = connection.remote_address();
         let tunnels = &self.config.tunnels;
-        let login = session::login(connection, &self.config.password, self.instance, tunnels);
+        let login = session::login(connection, &self.config.credential, self.instance, tunnels);
         let logged_in = timeout(CONNECT_DEADLINE, login)
             .await
             .map_err(|_| SessionError::Lost(Lost::TimedOut))??;
@@ -211,8 +213,8 @@ impl Client {
     async fn carry(&self, logged_in: LoggedIn) -> Ended {
         let session = logged_in.session;
         self.current.send_replace(Some(session.opener()));
-        let never = CancellationToken::new();
-        let ended = session.run(&self.stop, &never, self.config.drain).await;
+        let summons = Summons::default();
+        let ended = session.run(&self.stop, &summons, self.config.drain).await;
         self.current.send_replace(None);
         ended
     }

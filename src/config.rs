@@ -3,6 +3,7 @@
 //! After this module nothing is missing: no defaults and no sentinels further down. Whatever is
 //! wrong with a command line or the files it names is found here, before anything is started.
 
+mod clients;
 mod connect;
 mod tunnels;
 
@@ -16,16 +17,19 @@ use directories::ProjectDirs;
 use tracing::warn;
 use zeroize::Zeroizing;
 
-use crate::access::{Access, Password};
-use crate::cli::{self, BenchFlags, ClientFlags, KeygenFlags, PasswordFlags, ServerFlags};
-use crate::keygen;
+use crate::access::{Access, Credential, Password};
+use crate::cli::{
+    self, BenchFlags, ClientFlags, CredentialFlags, KeygenFlags, PasswordFlags, ServerFlags,
+};
+use crate::keygen::{self, Wanted};
 #[cfg(unix)]
 use crate::privileges::Account;
 use crate::secret;
-use crate::tls::{PinnedCertificate, ServerIdentity};
+use crate::tls::{ClientIdentity, PinnedCertificate, ServerIdentity};
 use crate::transport::Congestion;
 use crate::tunnel::{HostPort, ListenAddr, Tunnel};
 
+pub use clients::ClientsFile;
 pub use connect::ConnectConfig;
 
 /// The port of a server's that is written without one.
@@ -42,8 +46,10 @@ const PASSWORD_CREDENTIAL: &str = "password";
 pub struct ServerConfig {
     /// UDP address to listen on.
     pub addr: ListenAddr,
-    /// Who is let in, and to what.
-    pub access: Access,
+    /// The password that lets clients in, and to what, if there is one.
+    pub password: Option<(Password, Access)>,
+    /// The clients that have entries of their own.
+    pub clients: Option<ClientsFile>,
     /// Certificate and key.
     pub identity: ServerIdentity,
     /// How much a connection has in flight.
@@ -64,19 +70,22 @@ impl ServerConfig {
         let cert = existing_or_default(flags.cert, "--cert", keygen::CERTIFICATE)?;
         let beside = || cert.with_file_name(keygen::PRIVATE_KEY);
         let key = flags.key.unwrap_or_else(beside);
+        let unix_dir = flags.unix_dir.map(std::path::absolute).transpose();
+        let access = Access::by_password(downstream, unix_dir.context("--unix-dir")?);
+        let clients = flags.clients.map(ClientsFile::load).transpose()?;
+        let password = match clients {
+            // Nobody need know a password where there are entries.
+            Some(_) if !flags.password.is_given() => None,
+            _ => Some(password(flags.password)?),
+        };
         Ok(Self {
             addr: flags
                 .addr
                 .parse()
                 .with_context(|| format!("--addr {}", flags.addr))?,
             identity: ServerIdentity::load(&cert, &key)?,
-            access: {
-                let unix_dir = flags.unix_dir.map(std::path::absolute).transpose();
-                Access {
-                    unix_dir: unix_dir.context("--unix-dir")?,
-                    ..Access::new(password(flags.password)?, downstream)
-                }
-            },
+            password: password.map(|password| (password, access)),
+            clients,
             congestion: flags.congestion.control.into(),
             drain: Duration::from_secs(flags.drain.seconds),
             allow_bench: flags.allow_bench,
@@ -97,7 +106,7 @@ pub struct ClientConfig {
     /// The certificate that the server must have.
     pub pinned: PinnedCertificate,
     /// What proves who we are.
-    pub password: Password,
+    pub credential: Credential,
     /// At least one.
     pub tunnels: Vec<Tunnel>,
     /// How much a connection has in flight.
@@ -119,7 +128,7 @@ impl ClientConfig {
             server,
             tunnels,
             pinned: PinnedCertificate::load(&cert)?,
-            password: password(flags.password)?,
+            credential: credential(flags.credential)?,
             congestion: flags.congestion.control.into(),
             drain: Duration::from_secs(flags.drain.seconds),
             control: true,
@@ -145,7 +154,7 @@ pub struct Remote {
     /// The certificate that it must have.
     pub pinned: PinnedCertificate,
     /// What proves who we are.
-    pub password: Password,
+    pub credential: Credential,
 }
 
 impl Remote {
@@ -153,8 +162,8 @@ impl Remote {
     pub fn new(flags: BenchFlags) -> Result<Option<Self>> {
         let Some(addr) = flags.server_addr else {
             ensure!(
-                flags.password.password.is_none() && flags.password.password_file.is_none(),
-                "a password is for a server that runs elsewhere: give its --server-addr too"
+                !flags.credential.is_given(),
+                "credentials are for a server that runs elsewhere: give its --server-addr too"
             );
             return Ok(None);
         };
@@ -164,7 +173,7 @@ impl Remote {
         Ok(Some(Self {
             server,
             pinned: PinnedCertificate::load(&cert)?,
-            password: password(flags.password)?,
+            credential: credential(flags.credential)?,
         }))
     }
 }
@@ -173,9 +182,12 @@ impl From<KeygenFlags> for keygen::Request {
     fn from(flags: KeygenFlags) -> Self {
         Self {
             out_dir: flags.out_dir,
-            hosts: flags.host,
-            days: flags.days,
             force: flags.force,
+            wanted: match (flags.client, flags.secret) {
+                (None, _) => Wanted::Server(flags.host, flags.days),
+                (Some(name), false) => Wanted::Client(name, flags.days),
+                (Some(name), true) => Wanted::Secret(name),
+            },
         }
     }
 }
@@ -195,6 +207,35 @@ fn existing_or_default(path: Option<PathBuf>, flag: &str, name: &str) -> Result<
         path.display()
     );
     Ok(path)
+}
+
+impl PasswordFlags {
+    /// Whether there is a password without asking for one.
+    fn is_given(&self) -> bool {
+        let flag = self.password.is_some() || self.password_file.is_some();
+        flag || env::var_os(PASSWORD_VARIABLE).is_some()
+    }
+}
+
+impl CredentialFlags {
+    /// Whether anything was typed.
+    fn is_given(&self) -> bool {
+        let PasswordFlags {
+            password,
+            password_file,
+        } = &self.password;
+        let (key, name) = (&self.identity, &self.name);
+        password.is_some() || password_file.is_some() || key.is_some() || name.is_some()
+    }
+}
+
+/// What proves to a server who we are.
+fn credential(flags: CredentialFlags) -> Result<Credential> {
+    Ok(match (flags.identity, flags.name) {
+        (Some(path), _) => Credential::Key(ClientIdentity::load(&path)?),
+        (None, Some(name)) => Credential::Secret(name, password(flags.password)?),
+        (None, None) => Credential::Password(password(flags.password)?),
+    })
 }
 
 /// The password, from the first of: a flag, a file, the environment, systemd's credentials, a prompt.

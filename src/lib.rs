@@ -38,6 +38,7 @@ pub mod connector;
 pub mod control;
 pub mod keygen;
 pub mod listener;
+pub mod pace;
 #[cfg(unix)]
 pub mod privileges;
 pub mod relay;

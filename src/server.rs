@@ -1,27 +1,30 @@
 //! The server: lets clients in, and keeps a session for each.
 
 mod door;
+mod entrance;
 mod quota;
+mod reload;
+mod seats;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info};
 
-use self::door::{Answer, Door};
-use self::quota::Quota;
-use crate::access::Access;
+use self::entrance::{Entrance, Place};
+use self::reload::Follower;
+use self::seats::Seats;
+use crate::access::Registry;
 use crate::audit;
 use crate::bench;
 use crate::config::ServerConfig;
-use crate::session::{self, ALPN, Ended, Instance, SessionError};
-use crate::transport::{Attempt, CloseCode, Connection, Endpoint, Lost};
+use crate::session::{self, ALPN, Ended, SessionError};
+use crate::transport::{Attempt, CloseCode, Connection, Endpoint};
 
 /// Longest that a handshake and a login may take together.
 const LOGIN_DEADLINE: Duration = Duration::from_secs(5);
@@ -30,26 +33,18 @@ const LOGIN_DEADLINE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Server {
     endpoint: Endpoint,
+    follower: Option<Follower>,
     shared: Arc<Shared>,
 }
 
 /// What all sessions of a server have in common.
 #[derive(Debug)]
 struct Shared {
-    access: Arc<Access>,
+    registry: Registry,
     drain: Duration,
     stop: CancellationToken,
-    present: Mutex<HashMap<Instance, Present>>,
-    door: Mutex<Door>,
-    /// Of warnings about strangers, who could fill a disk with them otherwise.
-    warnings: Mutex<Quota>,
-}
-
-/// A client process that has a session: how to end it, and how to know that it has ended.
-#[derive(Clone, Debug)]
-struct Present {
-    leave: CancellationToken,
-    gone: CancellationToken,
+    seats: Arc<Seats>,
+    entrance: Arc<Entrance>,
 }
 
 impl Server {
@@ -58,7 +53,7 @@ impl Server {
         let secret = config.identity.derive(b"rstun stateless reset");
         let endpoint = Endpoint::bind(
             config.addr,
-            config.identity.config(ALPN)?,
+            config.identity.config(ALPN, config.clients.is_some())?,
             secret,
             config.congestion,
         )
@@ -68,27 +63,34 @@ impl Server {
             endpoint.local_addr(),
             config.identity.fingerprint()
         );
-        if config.access.downstream.is_empty() {
-            info!("no --downstream: clients may use TunnelIn only");
+        if let Some((_, access)) = &config.password
+            && access.reach.is_empty()
+        {
+            info!("no --downstream: clients by password may use TunnelIn only");
         }
-        let mut access = config.access;
-        if config.allow_bench {
-            access.bench = Some(bench::Target::start()?.addr());
-            info!("--allow-bench: every client may load this server to measure it");
-        }
+        let bench = match config.allow_bench {
+            true => {
+                info!("--allow-bench: every client may load this server to measure it");
+                Some(bench::Target::start()?.addr())
+            }
+            false => None,
+        };
+        let clients = config.clients.as_ref();
+        let entries = clients.map_or_else(Vec::new, |clients| clients.entries.clone());
+        let follower = config.clients.map(Follower::watch).transpose()?;
         #[cfg(unix)]
         if let Some(user) = &config.user {
             user.assume()?;
         }
         Ok(Self {
             endpoint,
+            follower,
             shared: Arc::new(Shared {
-                access: Arc::new(access),
+                registry: Registry::new(config.password, entries, bench),
                 drain: config.drain,
                 stop,
-                present: Mutex::default(),
-                door: Mutex::default(),
-                warnings: Mutex::default(),
+                seats: Arc::default(),
+                entrance: Arc::default(),
             }),
         })
     }
@@ -103,9 +105,17 @@ impl Server {
         let shared = &self.shared;
         let mut pending = JoinSet::new();
         let mut sessions = JoinSet::new();
+        let follow = async {
+            match &self.follower {
+                Some(follower) => follower.follow(&shared.registry).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut follow = std::pin::pin!(follow);
         loop {
             tokio::select! {
                 () = shared.stop.cancelled() => break,
+                () = &mut follow => {}
                 attempt = self.endpoint.accept() => match attempt {
                     Some(attempt) => admit(attempt, &mut pending, shared),
                     None => break,
@@ -136,38 +146,19 @@ impl Server {
     }
 }
 
-/// Starts a handshake in a task of its own, if the door lets the client in.
+/// Starts a handshake in a task of its own, if the client has a place.
 fn admit(attempt: Attempt, pending: &mut JoinSet<Option<Greeted>>, shared: &Arc<Shared>) {
-    let from = attempt.remote_address();
-    let answer = shared
-        .door()
-        .knock(from.ip(), attempt.is_proved(), Instant::now());
-    match answer {
-        Answer::Enter => {}
-        Answer::Prove => return attempt.retry(),
-        Answer::Wait(wait) => {
-            debug!(
-                "{from}: turned away, it has to wait for {} s",
-                wait.as_secs()
-            );
-            return attempt.refuse();
-        }
-        // Whoever is not answered asks again.
-        Answer::Full => return attempt.ignore(),
-    }
-    let mut place = Place {
-        shared: shared.clone(),
-        from,
-        proved: false,
+    let Some((attempt, mut place)) = shared.entrance.receive(attempt) else {
+        return;
     };
+    let shared = shared.clone();
     pending.spawn(async move {
-        let greeted = timeout(LOGIN_DEADLINE, greet(attempt, &mut place)).await;
-        let error = match greeted {
+        let greeting = greet(attempt, &mut place, &shared.registry);
+        match timeout(LOGIN_DEADLINE, greeting).await {
             Ok(Ok(greeted)) => return Some(greeted),
-            Ok(Err(e)) => Some(e),
-            Err(_) => None,
-        };
-        place.fail(error.as_ref());
+            Ok(Err(e)) => place.fail(Some(&e)),
+            Err(_) => place.fail(None),
+        }
         None
     });
 }
@@ -175,142 +166,41 @@ fn admit(attempt: Attempt, pending: &mut JoinSet<Option<Greeted>>, shared: &Arc<
 /// A client that has logged in, with its connection.
 type Greeted = (session::Newcomer, Connection);
 
-async fn greet(attempt: Attempt, place: &mut Place) -> Result<Greeted, SessionError> {
+async fn greet(
+    attempt: Attempt,
+    place: &mut Place,
+    known: &Registry,
+) -> Result<Greeted, SessionError> {
     let connection = attempt.handshake().await?;
-    place.proved = true;
-    let access = place.shared.access.clone();
-    let newcomer = session::greet(connection.clone(), access).await?;
+    place.prove();
+    let newcomer = session::greet(connection.clone(), known).await?;
     Ok((newcomer, connection))
-}
-
-/// The place of one who has not logged in yet; free again when dropped.
-#[derive(Debug)]
-struct Place {
-    shared: Arc<Shared>,
-    from: SocketAddr,
-    /// A handshake shows that the address is its own.
-    proved: bool,
-}
-
-impl Place {
-    /// Says why a client was not let in, without an error if its time was up, and has its source
-    /// wait if that happens too often.
-    fn fail(&self, error: Option<&SessionError>) {
-        let from = self.from;
-        match error {
-            Some(SessionError::Lost(Lost::Version)) => {
-                let ours = String::from_utf8_lossy(ALPN);
-                let why = format!("it speaks another version, this server {ours}");
-                self.warn(|from| audit::refused(from, &why));
-            }
-            Some(SessionError::WrongPassword) => {
-                self.warn(|from| audit::refused(from, "its password is wrong"));
-            }
-            Some(SessionError::Lost(e)) => debug!("{from}: {e}"),
-            Some(e) => self.warn(|from| audit::refused(from, &e.to_string())),
-            None if self.proved => self.warn(|from| audit::refused(from, "no login in time")),
-            None => debug!("{from}: no handshake in time"),
-        }
-        // An address that is not proved may be another's.
-        if self.proved
-            && let Some(wait) = self.shared.door().fail(from.ip(), Instant::now())
-        {
-            self.warn(|from| audit::penalty(from, wait));
-        }
-    }
-
-    /// Warns of a stranger, unless there have been many warnings of late.
-    fn warn(&self, say: impl FnOnce(SocketAddr)) {
-        let Some(left_out) = self.shared.warnings().take(Instant::now()) else {
-            return;
-        };
-        if left_out > 0 {
-            warn!("{left_out} warnings about strangers were left out");
-        }
-        say(self.from);
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.shared.door().leave(self.from.ip());
-    }
 }
 
 /// Gives a client its tunnels, and carries its flows until one side ends.
 async fn serve((newcomer, connection): Greeted, shared: Arc<Shared>) {
     let from = connection.remote_address();
     let stop = &shared.stop;
-    let Some(seat) = stop
-        .run_until_cancelled(Seat::take(newcomer.instance, &shared))
-        .await
-    else {
+    let identity = newcomer.identity.clone();
+    let take = shared.seats.take(&newcomer);
+    let Some(seat) = stop.run_until_cancelled(take).await else {
         return;
     };
-    let welcome = timeout(LOGIN_DEADLINE, newcomer.welcome());
-    let session = match stop.run_until_cancelled(welcome).await {
-        Some(Ok(Ok(session))) => session,
-        Some(Ok(Err(e))) => return debug!("{from}: {e}"),
-        Some(Err(_)) => return debug!("{from}: did not take its answer in time"),
-        None => return,
+    let welcome = newcomer.welcome(async || seat.bury_the_dead().await);
+    let why = match stop
+        .run_until_cancelled(timeout(LOGIN_DEADLINE, welcome))
+        .await
+    {
+        Some(Ok(Ok(session))) => match session.run(stop, seat.summons(), shared.drain).await {
+            Ended::Stopped => "told to go".to_owned(),
+            Ended::Lost(lost) => lost.to_string(),
+            Ended::Superseded => "it has connected anew".to_owned(),
+            Ended::Dead => "it gave no sign of life".to_owned(),
+            Ended::Unwelcome(why) => why,
+        },
+        Some(Ok(Err(e))) => e.to_string(),
+        Some(Err(_)) => "it did not take its answer in time".to_owned(),
+        None => "told to go".to_owned(),
     };
-    info!("{from}: client connected");
-    match session.run(stop, &seat.present.leave, shared.drain).await {
-        Ended::Stopped => info!("{from}: client told to go"),
-        Ended::Lost(lost) => info!("{from}: client gone: {lost}"),
-        Ended::Superseded => info!("{from}: client gone: it has connected anew"),
-    }
-}
-
-/// The place of one client process among the server's sessions; free again when dropped.
-#[derive(Debug)]
-struct Seat {
-    instance: Instance,
-    present: Present,
-    shared: Arc<Shared>,
-}
-
-impl Seat {
-    /// Takes a client's place, after its former session has left it with all of its ports.
-    async fn take(instance: Instance, shared: &Arc<Shared>) -> Self {
-        let present = Present {
-            leave: CancellationToken::new(),
-            gone: CancellationToken::new(),
-        };
-        let former = shared.present().insert(instance, present.clone());
-        if let Some(former) = former {
-            former.leave.cancel();
-            former.gone.cancelled().await;
-        }
-        Self {
-            instance,
-            present,
-            shared: shared.clone(),
-        }
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut present = self.shared.present();
-        // Unless the next one sits here already.
-        if !self.present.leave.is_cancelled() {
-            present.remove(&self.instance);
-        }
-        self.present.gone.cancel();
-    }
-}
-
-impl Shared {
-    fn present(&self) -> MutexGuard<'_, HashMap<Instance, Present>> {
-        self.present.lock().unwrap_or_else(|e| e.into_inner())
-    }
-
-    fn door(&self) -> MutexGuard<'_, Door> {
-        self.door.lock().unwrap_or_else(|e| e.into_inner())
-    }
-
-    fn warnings(&self) -> MutexGuard<'_, Quota> {
-        self.warnings.lock().unwrap_or_else(|e| e.into_inner())
-    }
+    audit::logout(identity.name(), from, &why);
 }

@@ -3,12 +3,15 @@
 //! The client trusts one certificate, byte for byte, and whoever can sign with its key. Names,
 //! dates and authorities play no part.
 
+mod client;
+mod fingerprint;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::{fmt, fs};
 
 use anyhow::{Context, Result, anyhow, bail};
-use aws_lc_rs::{digest, hmac};
+use aws_lc_rs::hmac;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs as provider, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
@@ -16,7 +19,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 
+use self::client::AnyClient;
 use crate::secret;
+
+pub use client::ClientIdentity;
+pub use fingerprint::{Fingerprint, NoFingerprint};
 
 /// A server's certificate chain and key, known to belong together.
 pub struct ServerIdentity {
@@ -31,7 +38,7 @@ impl ServerIdentity {
             chain: read_certificates(cert)?,
             key: read_key(key)?,
         };
-        identity.config(&[]).with_context(|| {
+        identity.config(&[], false).with_context(|| {
             format!(
                 "{} is not the key of the certificate in {}",
                 key.display(),
@@ -54,12 +61,16 @@ impl ServerIdentity {
         Fingerprint::of(&self.chain[0])
     }
 
-    /// What a server speaks: TLS 1.3 and one protocol.
-    pub fn config(&self, alpn: &[u8]) -> Result<rustls::ServerConfig> {
-        let mut config = rustls::ServerConfig::builder_with_provider(crypto())
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_no_client_auth()
-            .with_single_cert(self.chain.clone(), self.key.clone_key())?;
+    /// What a server speaks: TLS 1.3 and one protocol. It may ask clients for a certificate, and
+    /// takes those too that have none.
+    pub fn config(&self, alpn: &[u8], ask_clients: bool) -> Result<rustls::ServerConfig> {
+        let config = rustls::ServerConfig::builder_with_provider(crypto())
+            .with_protocol_versions(&[&rustls::version::TLS13])?;
+        let config = match ask_clients {
+            true => config.with_client_cert_verifier(Arc::new(AnyClient(crypto()))),
+            false => config.with_no_client_auth(),
+        };
+        let mut config = config.with_single_cert(self.chain.clone(), self.key.clone_key())?;
         config.alpn_protocols = vec![alpn.to_vec()];
         Ok(config)
     }
@@ -102,16 +113,24 @@ impl PinnedCertificate {
         Fingerprint::of(&self.0)
     }
 
-    /// What a client speaks: TLS 1.3 and one protocol, with the holder of this certificate.
-    pub fn config(&self, alpn: &[u8]) -> Result<rustls::ClientConfig> {
-        let mut config = rustls::ClientConfig::builder_with_provider(crypto())
+    /// What a client speaks: TLS 1.3 and one protocol, with the holder of this certificate. It may
+    /// have one of its own.
+    pub fn config(
+        &self,
+        alpn: &[u8],
+        own: Option<&ClientIdentity>,
+    ) -> Result<rustls::ClientConfig> {
+        let config = rustls::ClientConfig::builder_with_provider(crypto())
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(PinVerifier {
                 pinned: self.0.clone(),
                 crypto: crypto(),
-            }))
-            .with_no_client_auth();
+            }));
+        let mut config = match own.map(ClientIdentity::chain) {
+            Some((chain, key)) => config.with_client_auth_cert(chain, key)?,
+            None => config.with_no_client_auth(),
+        };
         config.alpn_protocols = vec![alpn.to_vec()];
         // The name is made up, so there is nothing to tell those on the way.
         config.enable_sni = false;
@@ -165,29 +184,6 @@ impl ServerCertVerifier for PinVerifier {
         self.crypto
             .signature_verification_algorithms
             .supported_schemes()
-    }
-}
-
-/// A certificate's SHA-256, printed as other tools print it: AB:CD:...
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Fingerprint([u8; 32]);
-
-impl Fingerprint {
-    /// The fingerprint of a certificate in DER.
-    pub fn of(cert: &CertificateDer<'_>) -> Self {
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest::digest(&digest::SHA256, cert).as_ref());
-        Self(hash)
-    }
-}
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, byte) in self.0.iter().enumerate() {
-            let colon = if i == 0 { "" } else { ":" };
-            write!(f, "{colon}{byte:02X}")?;
-        }
-        Ok(())
     }
 }
 
@@ -253,16 +249,4 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 /// PEM may have text in front of its first block; DER begins with a SEQUENCE.
 fn is_pem(bytes: &[u8]) -> bool {
     bytes.windows(10).any(|w| w == b"-----BEGIN")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fingerprint_is_printed_as_openssl_prints_it() {
-        let printed = Fingerprint::of(&CertificateDer::from(vec![])).to_string();
-        assert!(printed.starts_with("E3:B0:C4:42:"));
-        assert_eq!(printed.len(), 32 * 3 - 1);
-    }
 }

@@ -56,15 +56,18 @@ pub enum CloseCode {
     Shutdown = 3,
     /// The same client has connected anew.
     Superseded = 4,
+    /// The client may not go on as it is.
+    Unwelcome = 5,
 }
 
 impl CloseCode {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Done,
         Self::LoginRefused,
         Self::Protocol,
         Self::Shutdown,
         Self::Superseded,
+        Self::Unwelcome,
     ];
 
     fn from_wire(code: u64) -> Option<Self> {
@@ -94,10 +97,12 @@ pub enum ResetCode {
     Overloaded = 0x17,
     /// The flow's header was not understood.
     BadHeader = 0x18,
+    /// The client has as many flows as it may have.
+    TooMany = 0x19,
 }
 
 impl ResetCode {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Broken,
         Self::Refused,
         Self::Unreachable,
@@ -107,6 +112,7 @@ impl ResetCode {
         Self::Draining,
         Self::Overloaded,
         Self::BadHeader,
+        Self::TooMany,
     ];
 
     /// What a peer meant; a code that we do not know still says that the flow broke.
@@ -130,6 +136,7 @@ impl fmt::Display for ResetCode {
             Self::Draining => "far side is shutting down",
             Self::Overloaded => "far side has no descriptors left",
             Self::BadHeader => "far side did not understand the flow's header",
+            Self::TooMany => "far side allows this client no more flows",
         })
     }
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::interrupt::Interrupt;
-use crate::access::{Access, Password, bench_target};
+use crate::access::{Access, Credential, Password, bench_target};
 use crate::client::Client;
 use crate::config::{ClientConfig, Remote, ServerConfig};
 use crate::keygen;
@@ -49,7 +49,8 @@ impl Ends {
         let password = Password::new(Zeroizing::new(secret)).context("no password")?;
         let config = ServerConfig {
             addr: anywhere(),
-            access: Access::new(password.clone(), Vec::new()),
+            password: Some((password.clone(), Access::by_password(Vec::new(), None))),
+            clients: None,
             identity: ServerIdentity::new(certificate.clone(), key),
             congestion,
             drain: Duration::ZERO,
@@ -66,7 +67,7 @@ impl Ends {
         let remote = Remote {
             server: addr.into(),
             pinned: PinnedCertificate::new(certificate),
-            password,
+            credential: Credential::Password(password),
         };
         let ends = Self::with(&remote, congestion)?;
         Ok(Self {
@@ -80,7 +81,7 @@ impl Ends {
         let config = ClientConfig {
             server: remote.server.clone(),
             pinned: remote.pinned.clone(),
-            password: remote.password.clone(),
+            credential: remote.credential.clone(),
             tunnels: vec![Tunnel {
                 direction: Direction::Out,
                 listen: Listen::Tcp(anywhere()),
@@ -168,7 +169,7 @@ fn anywhere() -> ListenAddr {
 }
 
 fn first_cipher(pinned: &PinnedCertificate) -> Result<String> {
-    let config = pinned.config(ALPN)?;
+    let config = pinned.config(ALPN, None)?;
     let suites = &config.crypto_provider().cipher_suites;
     let first = suites.iter().find_map(|suite| suite.tls13());
     let suite = first.context("no cipher suite")?.common.suite;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{CongestionFlags, DrainFlags, PasswordFlags};
+use super::{CongestionFlags, CredentialFlags, DrainFlags};
 
 /// Flags of `rstun client`.
 #[derive(Args, Debug)]
@@ -51,9 +51,9 @@ pub struct ClientFlags {
     #[arg(short = 'D', long, value_name = "[SCHEME://][IP:]PORT")]
     pub dynamic: Vec<String>,
 
-    /// Where the password comes from
+    /// Who we are to the server
     #[command(flatten)]
-    pub password: PasswordFlags,
+    pub credential: CredentialFlags,
 
     /// Copy of the server's certificate, DER or PEM [default: certificate.der in the configuration
     /// directory]
@@ -89,9 +89,9 @@ pub struct ConnectFlags {
     #[arg(long, value_name = "HOST[:PORT]")]
     pub server_addr: Option<String>,
 
-    /// Where the password comes from
+    /// Who we are to the server
     #[command(flatten)]
-    pub password: PasswordFlags,
+    pub credential: CredentialFlags,
 
     /// Copy of the server's certificate, DER or PEM [default: certificate.der in the configuration
     /// directory]

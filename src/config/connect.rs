@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{ClientConfig, DEFAULT_PORT, existing_or_default, password};
+use super::{ClientConfig, DEFAULT_PORT, credential, existing_or_default};
 use crate::cli::ConnectFlags;
 use crate::keygen;
 use crate::tls::PinnedCertificate;
@@ -67,7 +67,7 @@ impl ConnectConfig {
         Ok(ClientConfig {
             server,
             pinned,
-            password: password(self.flags.password)?,
+            credential: credential(self.flags.credential)?,
             tunnels: vec![Tunnel {
                 direction: Direction::Out,
                 listen: Listen::Stdio,

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use crate::access::{Held, Identity};
 use crate::listener::{Listener, Origin, Visitor};
 use crate::relay::{Broken, relay};
 use crate::socket::Socket;
@@ -63,6 +64,8 @@ pub struct Opener {
     flows: TaskTracker,
     token: CancellationToken,
     draining: CancellationToken,
+    /// Whose the flows are, at the server.
+    identity: Option<Arc<Identity>>,
 }
 
 impl Opener {
@@ -71,12 +74,14 @@ impl Opener {
         flows: TaskTracker,
         token: CancellationToken,
         draining: CancellationToken,
+        identity: Option<Arc<Identity>>,
     ) -> Self {
         Self {
             connection,
             flows,
             token,
             draining,
+            identity,
         }
     }
 
@@ -108,12 +113,21 @@ impl Opener {
     ) -> JoinHandle<Result<(), FlowError>> {
         let (connection, tunnel) = (self.connection.clone(), tunnel.clone());
         let token = self.token.clone();
+        let held = match &self.identity {
+            None => Ok(None),
+            Some(identity) => identity.take_flow().map(Some).ok_or(FlowError::TooMany),
+        };
         self.flows.spawn(async move {
             let from = visitor.from;
             // A future holds what it is given a second time; in a box that costs a pointer.
-            let flow = Box::pin(carry(&connection, number, &tunnel, visitor));
-            let outcome = token.run_until_cancelled(flow).await;
-            let outcome = outcome.unwrap_or(Err(StreamError::Lost.into()));
+            let outcome = match held {
+                Ok(held) => {
+                    let flow = Box::pin(carry(&connection, number, &tunnel, visitor, held));
+                    let outcome = token.run_until_cancelled(flow).await;
+                    outcome.unwrap_or(Err(StreamError::Lost.into()))
+                }
+                Err(e) => Err(e),
+            };
             tunnel.tell(from, &outcome);
             outcome
         })
@@ -158,7 +172,7 @@ pub struct Reached {
 impl Reached {
     /// Carries a visitor to its end. Not cancel-safe: the flow is broken.
     pub async fn carry(self, visitor: Socket) -> Result<(), FlowError> {
-        Ok(relay(visitor, self.tx, self.rx).await?)
+        Ok(relay(visitor, self.tx, self.rx, None).await?)
     }
 }
 
@@ -206,12 +220,14 @@ async fn carry(
     number: u32,
     tunnel: &Local,
     visitor: Visitor,
+    held: Option<Held>,
 ) -> Result<(), FlowError> {
     let (mut tx, rx) = open(connection).await?;
     tx.write(first_packet(number, tunnel.proxy, &visitor)?)
         .await?;
     debug!("{}: {} arrived", tunnel.name, visitor.from);
-    Ok(relay(visitor.socket, tx, rx).await?)
+    let pace = held.as_ref().map(Held::pace);
+    Ok(relay(visitor.socket, tx, rx, pace).await?)
 }
 
 async fn open(connection: &Connection) -> Result<(Sender, Receiver), FlowError> {
@@ -244,13 +260,20 @@ pub(super) struct Complaints {
 
 impl Complaints {
     pub(super) fn say(&self, text: impl FnOnce() -> String) {
+        match self.due() {
+            true => warn!("{}", text()),
+            false => debug!("{}", text()),
+        }
+    }
+
+    /// Whether there may be one now; then there may not for a while.
+    pub(super) fn due(&self) -> bool {
         let now = Instant::now();
         let mut last = self.last.lock().unwrap_or_else(|e| e.into_inner());
-        if last.is_none_or(|last| now - last >= QUIET) {
+        let due = last.is_none_or(|last| now - last >= QUIET);
+        if due {
             *last = Some(now);
-            warn!("{}", text());
-        } else {
-            debug!("{}", text());
         }
+        due
     }
 }

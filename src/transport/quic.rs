@@ -20,12 +20,14 @@ use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ConnectionError, EndpointConfig, TransportErrorCode, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 use rustls::AlertDescription;
+use rustls::pki_types::CertificateDer;
 
 use self::credit::{Credit, FIRST_WINDOW, GROWTH};
 use self::moderation::Bulk;
 use self::path::Path;
 use self::punctual::Punctual;
 use super::{CloseCode, Congestion, Description, Lost};
+use crate::tls::Fingerprint;
 use crate::tunnel::ListenAddr;
 
 #[doc(hidden)]
@@ -230,6 +232,13 @@ impl Connection {
         Ok(material)
     }
 
+    /// The fingerprint of the certificate that the peer has shown to be its own, if it has.
+    pub fn peer_certificate(&self) -> Option<Fingerprint> {
+        let chain = self.inner.peer_identity()?;
+        let chain = chain.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+        chain.first().map(Fingerprint::of)
+    }
+
     /// Lets a peer that has logged in open as many flows, and send as much, as any may.
     pub fn admit(&self) {
         self.inner.set_max_concurrent_bi_streams(MAX_FLOWS.into());
@@ -289,6 +298,11 @@ impl Connection {
                 Congestion::Bbr
             },
         }
+    }
+
+    /// How many packets have come from the peer so far, whatever was in them.
+    pub fn heard(&self) -> u64 {
+        self.inner.stats().udp_rx.datagrams
     }
 
     /// Waits for the end of the connection, and tells its reason. Cancel-safe.

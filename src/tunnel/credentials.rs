@@ -100,6 +100,9 @@ fn parse(text: &str) -> Option<(&str, [u8; 32])> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -134,6 +137,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("auth");
         fs::write(&path, "alice:s:ecret\nrest\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         let loaded = Credentials::load(&path).unwrap();
         assert_eq!(
             loaded.digest(),
