@@ -129,7 +129,7 @@ class Peer(QuicConnectionProtocol):
         return limits
 
     def proof(self, password):
-        material = export(self._quic.tls.key_schedule, b"EXPORTER-rstun-login")
+        material = export(self._quic.tls.key_schedule, b"EXPORTER-Channel-Binding")
         return hmac.digest(password.encode(), material, "sha256")
 
     def login(self, password, tunnels=(), proof=None):

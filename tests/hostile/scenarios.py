@@ -167,6 +167,15 @@ async def wrong_passwords(server, source, count):
     return ends
 
 
+async def guesses_from_everywhere(server, count):
+    """A wrong password from each of many addresses."""
+    for n in range(int(count)):
+        peer = await connect(server, source=f"127.3.{n // 250}.{n % 250 + 1}")
+        peer.say(0, peer.login("not the password"))
+        assert (await peer.over())["code"] == 1, peer.end
+    return {"refused": int(count)}
+
+
 async def unlisted_targets(server, password, there, *others):
     """Flows to what is not allowed, after one that is."""
     peer = await connect(server)

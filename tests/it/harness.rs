@@ -285,11 +285,18 @@ impl Program {
         self.addr("listening on ")
     }
 
+    /// A file about it in /proc.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn proc(&self, file: &str) -> String {
+        let path = format!("/proc/{}/{file}", self.child.id());
+        let bytes = std::fs::read(path).expect("a running program");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// Most memory that it has held so far, in bytes.
     #[cfg(target_os = "linux")]
     pub(crate) fn peak_memory(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(path).expect("a running program");
+        let status = self.proc("status");
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         peak.expect("its peak in kB") * 1024

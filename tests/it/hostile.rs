@@ -282,6 +282,18 @@ fn a_hundred_wrong_passwords() {
     }
 }
 
+/// What strangers can have written to the disk is bounded, however many they are.
+#[test]
+fn guesses_from_everywhere() {
+    let Some(scene) = Scene::new() else { return };
+    let outcome = scene.play("guesses_from_everywhere", &["100"]);
+    assert_eq!(outcome["refused"], 100);
+    // Thirty in a minute; the minute may have ended in between.
+    let written = scene.audited("refused").len();
+    assert!((30..=60).contains(&written), "{written} lines");
+    assert_eq!(scene.server.count("login refused"), written);
+}
+
 #[test]
 fn targets_that_are_not_listed() {
     let Some(scene) = Scene::new() else { return };

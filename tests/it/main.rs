@@ -21,6 +21,8 @@ mod harness;
 mod hostile;
 mod keygen;
 #[cfg(target_os = "linux")]
+mod least_privilege;
+#[cfg(target_os = "linux")]
 mod lossy;
 #[cfg(target_os = "linux")]
 mod memory;
