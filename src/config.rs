@@ -5,6 +5,7 @@
 
 mod clients;
 mod connect;
+mod trust;
 mod tunnels;
 
 use std::io::{IsTerminal, stdin};
@@ -16,12 +17,13 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use directories::ProjectDirs;
 use zeroize::Zeroizing;
 
+use self::trust::trust;
 use crate::access::{Access, Credential, Password};
 use crate::cli::{
     self, BenchFlags, ClientFlags, CredentialFlags, KeygenFlags, PasswordFlags, ServerFlags,
 };
 use crate::keygen::{self, Wanted};
-use crate::tls::{ClientIdentity, PinnedCertificate, ServerIdentity};
+use crate::tls::{ClientIdentity, ServerIdentity, Trust};
 use crate::transport::Congestion;
 use crate::tunnel::{HostPort, ListenAddr, Tunnel};
 
@@ -88,8 +90,8 @@ impl ServerConfig {
 pub struct ClientConfig {
     /// The server to keep a connection to; a name is resolved anew each time.
     pub server: HostPort,
-    /// The certificate that the server must have.
-    pub pinned: PinnedCertificate,
+    /// What makes the server the right one.
+    pub trust: Trust,
     /// What proves who we are.
     pub credential: Credential,
     /// At least one.
@@ -108,11 +110,10 @@ impl ClientConfig {
         let server = HostPort::with_default_port(&flags.server_addr, DEFAULT_PORT)
             .with_context(|| format!("--server-addr {}", flags.server_addr))?;
         let tunnels = tunnels::tunnels(&flags)?;
-        let cert = existing_or_default(flags.cert, "--cert", keygen::CERTIFICATE)?;
         Ok(Self {
-            server,
             tunnels,
-            pinned: PinnedCertificate::load(&cert)?,
+            trust: trust(&flags.trust, Some(&server))?,
+            server,
             credential: credential(flags.credential)?,
             congestion: flags.congestion.control.into(),
             drain: Duration::from_secs(flags.drain.seconds),
@@ -136,8 +137,8 @@ impl From<cli::Congestion> for Congestion {
 pub struct Remote {
     /// Where it is.
     pub server: HostPort,
-    /// The certificate that it must have.
-    pub pinned: PinnedCertificate,
+    /// What makes it the right one.
+    pub trust: Trust,
     /// What proves who we are.
     pub credential: Credential,
 }
@@ -147,17 +148,17 @@ impl Remote {
     pub fn new(flags: BenchFlags) -> Result<Option<Self>> {
         let Some(addr) = flags.server_addr else {
             ensure!(
-                !flags.credential.is_given(),
-                "credentials are for a server that runs elsewhere: give its --server-addr too"
+                !flags.credential.is_given() && !flags.trust.is_given(),
+                "credentials, certificates and trust are for a server that runs elsewhere: give its \
+                 --server-addr too"
             );
             return Ok(None);
         };
         let server = HostPort::with_default_port(&addr, DEFAULT_PORT)
             .with_context(|| format!("--server-addr {addr}"))?;
-        let cert = existing_or_default(flags.cert, "--cert", keygen::CERTIFICATE)?;
         Ok(Some(Self {
+            trust: trust(&flags.trust, Some(&server))?,
             server,
-            pinned: PinnedCertificate::load(&cert)?,
             credential: credential(flags.credential)?,
         }))
     }
