@@ -49,12 +49,14 @@ const RECEIVE_WINDOW: u64 = GROWTH + FIRST_WINDOW * MAX_FLOWS as u64;
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What TLS tells a server whose certificate is not trusted (RFC 8446, section 6.2).
-const UNTRUSTED: [AlertDescription; 6] = [
+const UNTRUSTED: [AlertDescription; 7] = [
     AlertDescription::AccessDenied,
     AlertDescription::BadCertificate,
     AlertDescription::CertificateExpired,
     AlertDescription::CertificateRevoked,
     AlertDescription::CertificateUnknown,
+    // It has the certificate, and not its key.
+    AlertDescription::DecryptError,
     AlertDescription::UnknownCA,
 ];
 

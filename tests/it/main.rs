@@ -6,6 +6,7 @@
 //! and says what it saw.
 
 mod architecture;
+mod asked_for;
 mod bad_input;
 mod bench;
 mod concurrent;
@@ -16,6 +17,7 @@ mod end_of_flow;
 mod fairness;
 mod generated;
 mod harness;
+mod identities;
 mod keygen;
 #[cfg(target_os = "linux")]
 mod lossy;
@@ -29,4 +31,6 @@ mod readme;
 mod reconnect;
 mod refusals;
 mod strangers;
+mod takeover;
+mod trust;
 mod unix;
