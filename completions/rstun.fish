@@ -60,6 +60,9 @@ complete -c rstun -n "__fish_rstun_using_subcommand client" -l password-file -d 
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l name -d 'Log in as the client of this name in the server\'s --clients; the password is its secret' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l identity -d 'Log in by the key in this file, which `rstun keygen --client` made' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l cert -d 'Copy of the server\'s certificate, DER or PEM [default: certificate.der in the configuration directory]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l pin -d 'In place of --cert the SHA-256 of the server\'s certificate, as keygen and the server print it; repeatable, and one that fits will do' -r
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l trust -d 'In place of both, whom to ask' -r -f -a "system\t'The authorities that this system trusts, for the name in --server-addr'
+first-use\t'Nobody the first time; then its certificate has to stay the same'"
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l congestion -d 'Congestion control of what this side sends' -r -f -a "bbr\t'Our own, after BBRv3: measures the path, and takes no random loss for congestion'
 cubic\t'What most of TCP does'
 newreno\t'What TCP did before that'"
@@ -71,6 +74,9 @@ complete -c rstun -n "__fish_rstun_using_subcommand connect" -l password-file -d
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l name -d 'Log in as the client of this name in the server\'s --clients; the password is its secret' -r
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l identity -d 'Log in by the key in this file, which `rstun keygen --client` made' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l cert -d 'Copy of the server\'s certificate, DER or PEM [default: certificate.der in the configuration directory]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand connect" -l pin -d 'In place of --cert the SHA-256 of the server\'s certificate, as keygen and the server print it; repeatable, and one that fits will do' -r
+complete -c rstun -n "__fish_rstun_using_subcommand connect" -l trust -d 'In place of both, whom to ask' -r -f -a "system\t'The authorities that this system trusts, for the name in --server-addr'
+first-use\t'Nobody the first time; then its certificate has to stay the same'"
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l congestion -d 'Congestion control of what this side sends' -r -f -a "bbr\t'Our own, after BBRv3: measures the path, and takes no random loss for congestion'
 cubic\t'What most of TCP does'
 newreno\t'What TCP did before that'"
@@ -98,7 +104,10 @@ complete -c rstun -n "__fish_rstun_using_subcommand bench" -l password -d 'Passw
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l password-file -d 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd\'s credential \'password\', or a prompt]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l name -d 'Log in as the client of this name in the server\'s --clients; the password is its secret' -r
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l identity -d 'Log in by the key in this file, which `rstun keygen --client` made' -r -F
-complete -c rstun -n "__fish_rstun_using_subcommand bench" -l cert -d 'Copy of that server\'s certificate, DER or PEM [default: certificate.der in the configuration directory]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand bench" -l cert -d 'Copy of the server\'s certificate, DER or PEM [default: certificate.der in the configuration directory]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand bench" -l pin -d 'In place of --cert the SHA-256 of the server\'s certificate, as keygen and the server print it; repeatable, and one that fits will do' -r
+complete -c rstun -n "__fish_rstun_using_subcommand bench" -l trust -d 'In place of both, whom to ask' -r -f -a "system\t'The authorities that this system trusts, for the name in --server-addr'
+first-use\t'Nobody the first time; then its certificate has to stay the same'"
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l json -d 'Print JSON in place of a table'
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect keygen bench help" -f -a "server" -d 'Stand where both sides reach it, and carry clients\' tunnels'

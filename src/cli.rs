@@ -144,6 +144,38 @@ pub struct CredentialFlags {
     pub identity: Option<PathBuf>,
 }
 
+/// What makes a server the right one.
+#[derive(Args, Clone, Debug)]
+pub struct TrustFlags {
+    /// Copy of the server's certificate, DER or PEM [default: certificate.der in the configuration
+    /// directory]
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+
+    /// In place of --cert the SHA-256 of the server's certificate, as keygen and the server print
+    /// it; repeatable, and one that fits will do
+    #[arg(long, value_name = "SHA256", conflicts_with = "cert")]
+    pub pin: Vec<String>,
+
+    /// In place of both, whom to ask
+    #[arg(
+        long = "trust",
+        value_enum,
+        value_name = "WHOM",
+        conflicts_with_all = ["cert", "pin"]
+    )]
+    pub by: Option<TrustBy>,
+}
+
+/// Who says that a server is the right one, as `--trust` takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TrustBy {
+    /// The authorities that this system trusts, for the name in --server-addr
+    System,
+    /// Nobody the first time; then its certificate has to stay the same
+    FirstUse,
+}
+
 /// What decides how much a connection has in flight.
 #[derive(Args, Debug)]
 pub struct CongestionFlags {
@@ -276,10 +308,9 @@ pub struct BenchFlags {
     #[command(flatten)]
     pub credential: CredentialFlags,
 
-    /// Copy of that server's certificate, DER or PEM [default: certificate.der in the configuration
-    /// directory]
-    #[arg(long, value_name = "FILE", requires = "server_addr")]
-    pub cert: Option<PathBuf>,
+    /// What makes that server the right one
+    #[command(flatten)]
+    pub trust: TrustFlags,
 }
 
 /// What `rstun bench` measures.

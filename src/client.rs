@@ -98,7 +98,7 @@ impl Client {
         }
         ensure!(failures.is_empty(), failures.join("\n"));
         Ok(Self {
-            tls: Arc::new(config.pinned.config(ALPN, config.credential.key())?),
+            tls: Arc::new(config.trust.config(ALPN, config.credential.key())?),
             instance: std::array::from_fn(|_| fastrand::u8(..)),
             listeners,
             stdio,
@@ -193,7 +193,12 @@ impl Client {
             .await
             .map_err(|_| failed("its name does not resolve in time".into()))?
             .map_err(|e| failed(e.to_string()))?;
-        let connection = connect(addrs, &self.tls, self.config.congestion).await?;
+        let name = self.config.server.host.to_string();
+        let connection = connect(addrs, &self.tls, &name, self.config.congestion).await;
+        let connection = connection.map_err(|lost| match lost {
+            Lost::Certificate(why) => SessionError::Untrusted(self.config.trust.complaint(&why)),
+            lost => SessionError::Lost(lost),
+        })?;
         let remote = connection.remote_address();
         let tunnels = &self.config.tunnels;
         let login = session::login(connection, &self.config.credential, self.instance, tunnels);
@@ -255,7 +260,7 @@ fn control_socket(config: &ClientConfig) -> Option<ControlSocket> {
     if !config.control {
         return None;
     }
-    let greeting = Greeting::new(&config.server, config.pinned.fingerprint());
+    let greeting = Greeting::new(&config.server, &config.trust);
     let socket = control::directory().and_then(|dir| ControlSocket::bind(&dir, greeting));
     socket
         .inspect_err(|e| warn!("no control socket, so `rstun connect` will not find us: {e}"))
@@ -307,6 +312,7 @@ async fn next_session(mut current: watch::Receiver<Option<Opener>>) -> Option<Op
 async fn connect(
     addrs: Vec<SocketAddr>,
     tls: &Arc<rustls::ClientConfig>,
+    name: &str,
     congestion: Congestion,
 ) -> Result<Connection, Lost> {
     let mut attempts = JoinSet::new();
@@ -314,9 +320,9 @@ async fn connect(
     let mut failure = Lost::TimedOut;
     loop {
         if let Some(addr) = addrs.next() {
-            let tls = tls.clone();
+            let (tls, name) = (tls.clone(), name.to_owned());
             attempts.spawn(async move {
-                let connecting = transport::connect(addr, tls, congestion);
+                let connecting = transport::connect(addr, tls, &name, congestion);
                 timeout(CONNECT_DEADLINE, connecting)
                     .await
                     .unwrap_or(Err(Lost::TimedOut))
@@ -334,7 +340,7 @@ async fn connect(
                 Some(Ok(Ok(connection))) => return Ok(connection),
                 // What a person has to mend is told before what may pass.
                 Some(Ok(Err(lost))) => {
-                    if !matches!(failure, Lost::Certificate) {
+                    if !matches!(failure, Lost::Certificate(_)) {
                         failure = lost;
                     }
                 }

@@ -5,6 +5,7 @@
 
 mod clients;
 mod connect;
+mod trust;
 mod tunnels;
 
 use std::env;
@@ -17,6 +18,7 @@ use directories::ProjectDirs;
 use tracing::warn;
 use zeroize::Zeroizing;
 
+use self::trust::trust;
 use crate::access::{Access, Credential, Password};
 use crate::cli::{
     self, BenchFlags, ClientFlags, CredentialFlags, KeygenFlags, PasswordFlags, ServerFlags,
@@ -25,7 +27,7 @@ use crate::keygen::{self, Wanted};
 #[cfg(unix)]
 use crate::privileges::Account;
 use crate::secret;
-use crate::tls::{ClientIdentity, PinnedCertificate, ServerIdentity};
+use crate::tls::{ClientIdentity, ServerIdentity, Trust};
 use crate::transport::Congestion;
 use crate::tunnel::{HostPort, ListenAddr, Tunnel};
 
@@ -103,8 +105,8 @@ impl ServerConfig {
 pub struct ClientConfig {
     /// The server to keep a connection to; a name is resolved anew each time.
     pub server: HostPort,
-    /// The certificate that the server must have.
-    pub pinned: PinnedCertificate,
+    /// What makes the server the right one.
+    pub trust: Trust,
     /// What proves who we are.
     pub credential: Credential,
     /// At least one.
@@ -123,11 +125,10 @@ impl ClientConfig {
         let server = HostPort::with_default_port(&flags.server_addr, DEFAULT_PORT)
             .with_context(|| format!("--server-addr {}", flags.server_addr))?;
         let tunnels = tunnels::tunnels(&flags)?;
-        let cert = existing_or_default(flags.cert, "--cert", keygen::CERTIFICATE)?;
         Ok(Self {
-            server,
             tunnels,
-            pinned: PinnedCertificate::load(&cert)?,
+            trust: trust(&flags.trust, Some(&server))?,
+            server,
             credential: credential(flags.credential)?,
             congestion: flags.congestion.control.into(),
             drain: Duration::from_secs(flags.drain.seconds),
@@ -151,8 +152,8 @@ impl From<cli::Congestion> for Congestion {
 pub struct Remote {
     /// Where it is.
     pub server: HostPort,
-    /// The certificate that it must have.
-    pub pinned: PinnedCertificate,
+    /// What makes it the right one.
+    pub trust: Trust,
     /// What proves who we are.
     pub credential: Credential,
 }
@@ -162,17 +163,17 @@ impl Remote {
     pub fn new(flags: BenchFlags) -> Result<Option<Self>> {
         let Some(addr) = flags.server_addr else {
             ensure!(
-                !flags.credential.is_given(),
-                "credentials are for a server that runs elsewhere: give its --server-addr too"
+                !flags.credential.is_given() && !flags.trust.is_given(),
+                "credentials, certificates and trust are for a server that runs elsewhere: give its \
+                 --server-addr too"
             );
             return Ok(None);
         };
         let server = HostPort::with_default_port(&addr, DEFAULT_PORT)
             .with_context(|| format!("--server-addr {addr}"))?;
-        let cert = existing_or_default(flags.cert, "--cert", keygen::CERTIFICATE)?;
         Ok(Some(Self {
+            trust: trust(&flags.trust, Some(&server))?,
             server,
-            pinned: PinnedCertificate::load(&cert)?,
             credential: credential(flags.credential)?,
         }))
     }

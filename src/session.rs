@@ -51,6 +51,9 @@ pub enum SessionError {
     /// The client has shown nothing that makes it anyone.
     #[error("{0}")]
     LoginRefused(&'static str),
+    /// The server is not shown to be the right one, with what to do.
+    #[error("{0}")]
+    Untrusted(String),
     /// The server does not give us tunnels: each with its reason, on a line of its own.
     #[error("{}", list(.0))]
     Refused(Vec<(String, String)>),
@@ -61,7 +64,7 @@ impl SessionError {
     pub fn is_final(&self) -> bool {
         match self {
             Self::Refused(_) | Self::LoginRefused(_) => true,
-            Self::Lost(Lost::Certificate) => true,
+            Self::Untrusted(_) => true,
             Self::Lost(_) | Self::Decode(_) | Self::Unexpected => false,
         }
     }

@@ -161,12 +161,9 @@ pub enum Lost {
     /// The peer knows nothing of the connection: it was started anew.
     #[error("the peer was started anew")]
     Reset,
-    /// The peer presented another certificate than the trusted one.
-    #[error(
-        "the server's certificate is not the one in --cert; copy certificate.der from the server \
-         again, unless someone stands between you and it"
-    )]
-    Certificate,
+    /// The peer's certificate is not trusted, for this reason.
+    #[error("the server's certificate is not trusted: {0}")]
+    Certificate(String),
     /// The peer speaks no protocol that we speak.
     #[error("the peer speaks another version of the protocol, or another protocol")]
     Version,

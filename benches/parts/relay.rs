@@ -14,7 +14,7 @@ use rstun::keygen::certify;
 use rstun::relay::relay;
 use rstun::session::ALPN;
 use rstun::socket::Socket;
-use rstun::tls::{PinnedCertificate, ServerIdentity};
+use rstun::tls::{ServerIdentity, Trust};
 use rstun::transport::{Congestion, Connection, Endpoint, connect};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -155,9 +155,12 @@ async fn connection() -> (Connection, Connection) {
     let identity = ServerIdentity::new(certificate.clone(), key);
     let tls = identity.config(ALPN, false).expect("a TLS configuration");
     let endpoint = Endpoint::bind(ANYWHERE.into(), tls, [0; 32], Congestion::Bbr).expect("a port");
-    let pinned = PinnedCertificate::new(certificate).config(ALPN, None);
+    let pinned = Trust::from(certificate).config(ALPN, None);
     let tls = Arc::new(pinned.expect("a TLS configuration"));
     let accept = async { endpoint.accept().await.expect("a client").handshake().await };
-    tokio::try_join!(connect(endpoint.local_addr(), tls, Congestion::Bbr), accept)
-        .expect("a connection over loopback")
+    tokio::try_join!(
+        connect(endpoint.local_addr(), tls, "rstun", Congestion::Bbr),
+        accept
+    )
+    .expect("a connection over loopback")
 }

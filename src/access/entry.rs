@@ -85,7 +85,10 @@ pub fn read(text: &str) -> Result<Vec<Entry>, Vec<Mistake>> {
     }
     match reading.mistakes.is_empty() {
         true => Ok(entries.into_iter().map(|(_, entry)| entry).collect()),
-        false => Err(reading.mistakes),
+        false => {
+            reading.mistakes.sort_by_key(|mistake| mistake.line);
+            Err(reading.mistakes)
+        }
     }
 }
 

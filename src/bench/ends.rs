@@ -18,7 +18,7 @@ use crate::config::{ClientConfig, Remote, ServerConfig};
 use crate::keygen;
 use crate::server::Server;
 use crate::session::{ALPN, Opener};
-use crate::tls::{PinnedCertificate, ServerIdentity};
+use crate::tls::{ServerIdentity, Trust};
 use crate::transport::{Congestion, Description};
 use crate::tunnel::{Direction, Listen, ListenAddr, Tunnel};
 
@@ -66,7 +66,7 @@ impl Ends {
         })?;
         let remote = Remote {
             server: addr.into(),
-            pinned: PinnedCertificate::new(certificate),
+            trust: certificate.into(),
             credential: Credential::Password(password),
         };
         let ends = Self::with(&remote, congestion)?;
@@ -80,7 +80,7 @@ impl Ends {
     pub(super) fn with(remote: &Remote, congestion: Congestion) -> Result<Self> {
         let config = ClientConfig {
             server: remote.server.clone(),
-            pinned: remote.pinned.clone(),
+            trust: remote.trust.clone(),
             credential: remote.credential.clone(),
             tunnels: vec![Tunnel {
                 direction: Direction::Out,
@@ -92,7 +92,7 @@ impl Ends {
             drain: Duration::ZERO,
             control: false,
         };
-        let cipher = first_cipher(&config.pinned)?;
+        let cipher = first_cipher(&config.trust)?;
         let (client, (entry, session)) = Worker::start("client", async move |started, stop| {
             let client = Client::bind(config, stop)?;
             let _ = started.send((client.local_addrs()[0], client.session()));
@@ -168,8 +168,8 @@ fn anywhere() -> ListenAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()
 }
 
-fn first_cipher(pinned: &PinnedCertificate) -> Result<String> {
-    let config = pinned.config(ALPN, None)?;
+fn first_cipher(trust: &Trust) -> Result<String> {
+    let config = trust.config(ALPN, None)?;
     let suites = &config.crypto_provider().cipher_suites;
     let first = suites.iter().find_map(|suite| suite.tls13());
     let suite = first.context("no cipher suite")?.common.suite;

@@ -1,10 +1,8 @@
 //! Flags of those who connect to a server.
 
-use std::path::PathBuf;
-
 use clap::{Args, ValueEnum};
 
-use super::{CongestionFlags, CredentialFlags, DrainFlags};
+use super::{CongestionFlags, CredentialFlags, DrainFlags, TrustFlags};
 
 /// Flags of `rstun client`.
 #[derive(Args, Debug)]
@@ -55,10 +53,9 @@ pub struct ClientFlags {
     #[command(flatten)]
     pub credential: CredentialFlags,
 
-    /// Copy of the server's certificate, DER or PEM [default: certificate.der in the configuration
-    /// directory]
-    #[arg(long, value_name = "FILE")]
-    pub cert: Option<PathBuf>,
+    /// What makes the server the right one
+    #[command(flatten)]
+    pub trust: TrustFlags,
 
     /// How much a connection has in flight
     #[command(flatten)]
@@ -93,10 +90,9 @@ pub struct ConnectFlags {
     #[command(flatten)]
     pub credential: CredentialFlags,
 
-    /// Copy of the server's certificate, DER or PEM [default: certificate.der in the configuration
-    /// directory]
-    #[arg(long, value_name = "FILE")]
-    pub cert: Option<PathBuf>,
+    /// What makes the server the right one
+    #[command(flatten)]
+    pub trust: TrustFlags,
 
     /// How much a connection has in flight
     #[command(flatten)]

@@ -104,6 +104,15 @@ impl Opener {
         }
     }
 
+    /// Takes room for a flow, where somebody counts them.
+    fn hold(&self) -> Result<Option<Held>, FlowError> {
+        let held = self
+            .identity
+            .as_ref()
+            .map(|identity| identity.take_flow().ok_or(FlowError::TooMany));
+        held.transpose()
+    }
+
     /// Carries one visitor through the tunnel of this number, in a task of the session's.
     pub fn carry(
         &self,
@@ -113,10 +122,7 @@ impl Opener {
     ) -> JoinHandle<Result<(), FlowError>> {
         let (connection, tunnel) = (self.connection.clone(), tunnel.clone());
         let token = self.token.clone();
-        let held = match &self.identity {
-            None => Ok(None),
-            Some(identity) => identity.take_flow().map(Some).ok_or(FlowError::TooMany),
-        };
+        let held = self.hold();
         self.flows.spawn(async move {
             let from = visitor.from;
             // A future holds what it is given a second time; in a box that costs a pointer.
@@ -150,11 +156,12 @@ impl Opener {
     ///
     /// If it fails by [`StreamError::Reset`], the code says why.
     pub async fn reach(&self, number: u32, target: Target) -> Result<Reached, FlowError> {
+        let held = self.hold()?;
         let (mut tx, mut rx) = open(&self.connection).await?;
         let header = FlowHeader::Asked(number, target).encode();
         tx.write(header.into()).await?;
         match timeout(ANSWER, rx.read_some(1)).await {
-            Ok(Ok(Some(answer))) if answer[..] == [CONNECTED] => Ok(Reached { tx, rx }),
+            Ok(Ok(Some(answer))) if answer[..] == [CONNECTED] => Ok(Reached { tx, rx, held }),
             Ok(Ok(_)) => Err(StreamError::Reset(ResetCode::Broken).into()),
             Ok(Err(e)) => Err(e.into()),
             Err(_) => Err(StreamError::Reset(ResetCode::TimedOut).into()),
@@ -167,12 +174,14 @@ impl Opener {
 pub struct Reached {
     tx: Sender,
     rx: Receiver,
+    held: Option<Held>,
 }
 
 impl Reached {
     /// Carries a visitor to its end. Not cancel-safe: the flow is broken.
     pub async fn carry(self, visitor: Socket) -> Result<(), FlowError> {
-        Ok(relay(visitor, self.tx, self.rx, None).await?)
+        let pace = self.held.as_ref().map(Held::pace);
+        Ok(relay(visitor, self.tx, self.rx, pace).await?)
     }
 }
 

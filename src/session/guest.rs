@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::welcome::may_reach;
+use tokio::sync::watch;
+
+use super::welcome::{Unreachable, may_reach};
 use crate::access::{Access, Held, Identity};
 use crate::audit;
 use crate::tunnel::Half;
@@ -16,6 +18,8 @@ pub(super) struct Guest {
     /// Where it logged in from.
     pub(super) from: SocketAddr,
     tunnels: Vec<Request>,
+    /// What it may do, as far as that has changed since it was given its tunnels.
+    changes: watch::Receiver<Arc<Access>>,
     _held: Held,
 }
 
@@ -24,6 +28,7 @@ impl Guest {
         identity: Arc<Identity>,
         from: SocketAddr,
         tunnels: Vec<Request>,
+        changes: watch::Receiver<Arc<Access>>,
         held: Held,
     ) -> Self {
         for tunnel in &tunnels {
@@ -33,6 +38,7 @@ impl Guest {
             identity,
             from,
             tunnels,
+            changes,
             _held: held,
         }
     }
@@ -40,17 +46,14 @@ impl Guest {
     /// Waits until the client may not go on as it is, and says why. Cancel-safe.
     pub(super) async fn unwelcome(&self) -> String {
         let changed = async {
-            let mut changes = self.identity.changes();
-            loop {
-                // What changed between the login and now counts too.
+            let mut changes = self.changes.clone();
+            while changes.changed().await.is_ok() {
                 let access = changes.borrow_and_update().clone();
                 if let Err(why) = self.may_stay(&access).await {
                     return why;
                 }
-                if changes.changed().await.is_err() {
-                    return std::future::pending().await;
-                }
             }
+            std::future::pending().await
         };
         tokio::select! {
             () = self.identity.revoked() => "the client's entry is not valid any more".into(),
@@ -67,7 +70,11 @@ impl Guest {
         }
         for tunnel in &self.tunnels {
             match &tunnel.half {
-                Half::Dial(target) => may_reach(access, target).await?,
+                Half::Dial(target) => match may_reach(access, target).await {
+                    Err(Unreachable::Unlisted(why)) => return Err(why),
+                    // Its name may resolve again, and each flow is looked at then.
+                    Ok(()) | Err(Unreachable::Unknown(_)) => {}
+                },
                 Half::Listen(listen, _) => access.may_listen(listen)?,
             }
         }

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::control::Control;
@@ -33,6 +34,7 @@ pub struct Newcomer {
     connection: Connection,
     control: Control,
     tunnels: Vec<Request>,
+    changes: watch::Receiver<Arc<Access>>,
 }
 
 /// What became of the tunnels that a client asked for.
@@ -55,6 +57,7 @@ impl Newcomer {
     ) -> Self {
         Self {
             instance: login.instance,
+            changes: identity.changes(),
             identity,
             connection,
             control,
@@ -94,7 +97,7 @@ impl Newcomer {
         };
         self.control.write(&answer).await?;
         let from = self.connection.remote_address();
-        let guest = Guest::new(self.identity, from, self.tunnels, held);
+        let guest = Guest::new(self.identity, from, self.tunnels, self.changes, held);
         Ok(Session::new(
             Role::Server(Arc::new(guest)),
             self.connection,
@@ -104,9 +107,9 @@ impl Newcomer {
         ))
     }
 
-    async fn open(&self) -> Opened {
+    async fn open(&mut self) -> Opened {
         let mut opened = Opened::default();
-        let access = self.identity.access();
+        let access = self.changes.borrow_and_update().clone();
         opened.held = self.identity.take_tunnels(self.tunnels.len());
         if opened.held.is_none() {
             let most = access.max_tunnels;
@@ -123,7 +126,9 @@ impl Newcomer {
                         opened.dialed.push((number, name, target.clone()));
                         Grant::Open
                     }
-                    Err(why) => Grant::Refused(why),
+                    Err(Unreachable::Unlisted(why) | Unreachable::Unknown(why)) => {
+                        Grant::Refused(why)
+                    }
                 },
                 Half::Listen(listen, proxy) => match access.may_listen(listen) {
                     Ok(()) => match Listener::bind(listen) {
@@ -165,11 +170,20 @@ impl Newcomer {
     }
 }
 
+/// Why a client may not reach a target.
+pub(super) enum Unreachable {
+    /// It is not listed.
+    Unlisted(String),
+    /// It is not listed by its name, and what that stands for cannot be known now.
+    Unknown(String),
+}
+
 /// Whether a client may reach anything of a target's, or else why not.
-pub(super) async fn may_reach(access: &Access, target: &Target) -> Result<(), String> {
+pub(super) async fn may_reach(access: &Access, target: &Target) -> Result<(), Unreachable> {
+    let unlisted = || Unreachable::Unlisted(access.refusal(target));
     if is_bench(target) {
-        let refusal = || "the server was started without --allow-bench".to_owned();
-        return access.bench.map(drop).ok_or_else(refusal);
+        let why = "the server was started without --allow-bench".to_owned();
+        return access.bench.map(drop).ok_or(Unreachable::Unlisted(why));
     }
     let addr = match target {
         // What visitors ask for is looked at flow by flow.
@@ -177,15 +191,14 @@ pub(super) async fn may_reach(access: &Access, target: &Target) -> Result<(), St
         // A name that is listed may well resolve later.
         target if access.names(target) => return Ok(()),
         Target::Tcp(addr) | Target::Udp(addr) if !access.reach.is_empty() => addr,
-        _ => return Err(access.refusal(target)),
+        _ => return Err(unlisted()),
     };
-    let reachable = match timeout(RESOLUTION, connector::resolve(addr)).await {
-        Ok(Ok(addrs)) => access.reachable(target, addrs),
-        _ => Vec::new(),
-    };
-    match reachable.is_empty() {
-        true => Err(access.refusal(target)),
-        false => Ok(()),
+    match timeout(RESOLUTION, connector::resolve(addr)).await {
+        Ok(Ok(addrs)) => match access.reachable(target, addrs).is_empty() {
+            true => Err(unlisted()),
+            false => Ok(()),
+        },
+        _ => Err(Unreachable::Unknown(access.refusal(target))),
     }
 }
 

@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
+use zeroize::Zeroizing;
 
 use super::{Fingerprint, crypto, read_certificates, read_key};
 
@@ -18,7 +19,7 @@ use super::{Fingerprint, crypto, read_certificates, read_key};
 #[derive(Clone)]
 pub struct ClientIdentity {
     certificate: CertificateDer<'static>,
-    key: Arc<PrivateKeyDer<'static>>,
+    key: Arc<Zeroizing<PrivateKeyDer<'static>>>,
 }
 
 impl ClientIdentity {

@@ -48,6 +48,18 @@ const RECEIVE_WINDOW: u64 = GROWTH + FIRST_WINDOW * MAX_FLOWS as u64;
 /// Longest that [`Endpoint::close`] and [`Connection::close`] wait for the goodbye to be sent.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// What TLS tells a server whose certificate is not trusted (RFC 8446, section 6.2).
+const UNTRUSTED: [AlertDescription; 7] = [
+    AlertDescription::AccessDenied,
+    AlertDescription::BadCertificate,
+    AlertDescription::CertificateExpired,
+    AlertDescription::CertificateRevoked,
+    AlertDescription::CertificateUnknown,
+    // It has the certificate, and not its key.
+    AlertDescription::DecryptError,
+    AlertDescription::UnknownCA,
+];
+
 /// A server's socket, and the connections through it.
 #[derive(Debug)]
 pub struct Endpoint {
@@ -164,11 +176,13 @@ impl Attempt {
     }
 }
 
-/// Connects to a server from a new socket. It has no deadline of its own. Not cancel-safe: the
+/// Connects to a server from a new socket, by the name that its certificate should have if names
+/// matter. It has no deadline of its own. Not cancel-safe: the
 /// attempt is given up.
 pub async fn connect(
     remote: SocketAddr,
     tls: Arc<rustls::ClientConfig>,
+    name: &str,
     congestion: Congestion,
 ) -> Result<Connection, Lost> {
     let failed = |e: &dyn fmt::Display| Lost::Failed(e.to_string());
@@ -192,9 +206,8 @@ pub async fn connect(
         MAX_FLOWS,
         1,
     )));
-    // The name plays no part: the certificate is compared byte for byte, and not asked for by name.
     let connecting = endpoint
-        .connect_with(client, remote, "rstun")
+        .connect_with(client, remote, name)
         .map_err(|e| failed(&e))?;
     let connection = connecting.await.map_err(lost)?;
     Ok(Connection::new(connection, Some(endpoint), bulk))
@@ -355,9 +368,9 @@ fn lost(error: ConnectionError) -> Lost {
         {
             Lost::TurnedAway
         }
-        // The alert that our own verifier's refusal turns into; a peer's would be the case below.
-        ConnectionError::TransportError(e) if e.code == crypto(AlertDescription::AccessDenied) => {
-            Lost::Certificate
+        // The alerts that a refusal of our own turns into; a peer's would be the case below.
+        ConnectionError::TransportError(e) if UNTRUSTED.map(crypto).contains(&e.code) => {
+            Lost::Certificate(e.reason)
         }
         ConnectionError::ApplicationClosed(e) => Lost::Closed {
             code: CloseCode::from_wire(e.error_code.into_inner()),

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+pub(crate) mod entries;
 #[cfg(target_os = "linux")]
 pub(crate) mod link;
 pub(crate) mod load;
@@ -92,6 +93,7 @@ impl Site {
             .env("HOME", self.dir.path())
             .env("XDG_RUNTIME_DIR", self.path("run"))
             .env_remove("XDG_CONFIG_HOME")
+            .env_remove("XDG_STATE_HOME")
             .env_remove("RSTUN_PASSWORD")
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())

@@ -6,6 +6,7 @@
 //! and says what it saw.
 
 mod architecture;
+mod asked_for;
 mod bad_input;
 mod bench;
 mod concurrent;
@@ -19,6 +20,7 @@ mod floods;
 mod generated;
 mod harness;
 mod hostile;
+mod identities;
 mod keygen;
 #[cfg(target_os = "linux")]
 mod least_privilege;
@@ -34,4 +36,6 @@ mod readme;
 mod reconnect;
 mod refusals;
 mod strangers;
+mod takeover;
+mod trust;
 mod unix;
