@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-pub use client::{ClientFlags, ConnectFlags, Mode};
+pub use client::{ClientFlags, ConnectFlags, CredentialFlags, Mode, TrustBy, TrustFlags};
+
+use self::client::client_name;
 
 /// What was typed.
 #[derive(Debug, Parser)]
@@ -122,58 +124,6 @@ impl std::fmt::Debug for PasswordFlags {
             .field("password_file", &self.password_file)
             .finish()
     }
-}
-
-/// Who a client is to the server: one who knows the password, if nothing else is said.
-#[derive(Args, Debug)]
-pub struct CredentialFlags {
-    /// Where the password comes from
-    #[command(flatten)]
-    pub password: PasswordFlags,
-
-    /// Log in as the client of this name in the server's --clients; the password is its secret
-    #[arg(long, value_name = "NAME", value_parser = client_name)]
-    pub name: Option<String>,
-
-    /// Log in by the key in this file, which `rstun keygen --client` made
-    #[arg(
-        long,
-        value_name = "FILE",
-        conflicts_with_all = ["name", "password", "password_file"]
-    )]
-    pub identity: Option<PathBuf>,
-}
-
-/// What makes a server the right one.
-#[derive(Args, Clone, Debug)]
-pub struct TrustFlags {
-    /// Copy of the server's certificate, DER or PEM [default: certificate.der in the configuration
-    /// directory]
-    #[arg(long, value_name = "FILE")]
-    pub cert: Option<PathBuf>,
-
-    /// In place of --cert the SHA-256 of the server's certificate, as keygen and the server print
-    /// it; repeatable, and one that fits will do
-    #[arg(long, value_name = "SHA256", conflicts_with = "cert")]
-    pub pin: Vec<String>,
-
-    /// In place of both, whom to ask
-    #[arg(
-        long = "trust",
-        value_enum,
-        value_name = "WHOM",
-        conflicts_with_all = ["cert", "pin"]
-    )]
-    pub by: Option<TrustBy>,
-}
-
-/// Who says that a server is the right one, as `--trust` takes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum TrustBy {
-    /// The authorities that this system trusts, for the name in --server-addr
-    System,
-    /// Nobody the first time; then its certificate has to stay the same
-    FirstUse,
 }
 
 /// What decides how much a connection has in flight.
@@ -361,14 +311,6 @@ fn certificate_host(s: &str) -> Result<String, &'static str> {
         return Err("write the name in ASCII (xn--... for an international one), or an IP address");
     }
     Ok(s.to_owned())
-}
-
-/// What can be the name of a client.
-fn client_name(s: &str) -> Result<String, &'static str> {
-    match crate::access::is_name(s) {
-        true => Ok(s.to_owned()),
-        false => Err("write 1 to 64 of A-Z a-z 0-9 . _ - that begin with a letter or a digit"),
-    }
 }
 
 /// The subcommand that a link's name stands for.
