@@ -53,15 +53,18 @@ def frame(kind, body):
     return struct.pack("!BI", kind, len(body)) + body
 
 
-def target(addr):
-    """A TCP target in Login and in a flow's header."""
+TCP, UDP = 0, 1
+
+
+def target(addr, scheme=TCP):
+    """A target in Login and in a flow's header."""
     host, port = addr
     packed = ipaddress.ip_address(host).packed
-    return bytes([0, 4 if len(packed) == 4 else 6]) + packed + struct.pack("!H", port)
+    return bytes([scheme, 4 if len(packed) == 4 else 6]) + packed + struct.pack("!H", port)
 
 
-def tunnel_out(addr):
-    return b"\0" + target(addr) + struct.pack("!H", 0)
+def tunnel_out(addr, scheme=TCP):
+    return b"\0" + target(addr, scheme) + struct.pack("!H", 0)
 
 
 class Peer(QuicConnectionProtocol):
@@ -72,6 +75,7 @@ class Peer(QuicConnectionProtocol):
         self.began = time.monotonic()
         self.received = {}
         self.resets = {}
+        self.datagrams = []
         self.end = None
         self.news = asyncio.Event()
 
@@ -86,6 +90,8 @@ class Peer(QuicConnectionProtocol):
             self.received[event.stream_id] = self.received.get(event.stream_id, b"") + event.data
         elif isinstance(event, events.StreamReset):
             self.resets[event.stream_id] = event.error_code
+        elif isinstance(event, events.DatagramFrameReceived):
+            self.datagrams.append(event.data)
         elif isinstance(event, events.ConnectionTerminated) and self.end is None:
             ours = event.frame_type is None
             self.end = {
@@ -114,6 +120,10 @@ class Peer(QuicConnectionProtocol):
 
     def say(self, stream, data, end=False):
         self._quic.send_stream_data(stream, data, end)
+        self.transmit()
+
+    def cast(self, data):
+        self._quic.send_datagram_frame(data)
         self.transmit()
 
     def forget_limits(self):

@@ -10,7 +10,7 @@ import struct
 import sys
 import time
 
-from peer import DRAIN, LOGIN, connect, frame, target, tunnel_out
+from peer import DRAIN, LOGIN, UDP, connect, frame, target, tunnel_out
 
 FIXED, ASKED, NO_TUNNEL = 0, 1, 0xFFFFFFFF
 
@@ -85,8 +85,7 @@ async def beyond_limits(server, password):
         elif name == "unidirectional stream":
             peer.say(2, b"data")
         elif name == "datagram":
-            peer._quic.send_datagram_frame(b"data")
-            peer.transmit()
+            peer.cast(b"data")
         else:
             peer.say(0, frame(LOGIN, bytes(65536)) + bytes(1 << 20))
         ends[name] = await peer.over()
@@ -191,6 +190,44 @@ async def unlisted_targets(server, password, there, *others):
     await peer.until(lambda: len(peer.resets) == len(headers))
     result["resets"] = list(peer.resets.values())
     return result | {"wanted": len(headers)}
+
+
+# Kinds of datagrams.
+PACKET, INTRODUCTION, UNKNOWN, REFUSED = 0, 3, 5, 6
+
+
+def head(flow, kind, side):
+    number = flow << 4 | kind << 1 | side
+    return bytes([number]) if number < 64 else struct.pack("!H", 0x4000 | number)
+
+
+def introduction(flow, header, packet):
+    return head(flow, INTRODUCTION, 0) + header + bytes(4) + bytes([PACKET]) + packet
+
+
+async def switched_datagrams(server, password, there, other):
+    """Datagrams of a flow that come with another target, and of flows to what is not allowed."""
+    peer = await connect(server, max_datagram_frame_size=65536)
+    await peer.log_in(password, [tunnel_out(address(there), UDP)])
+    fixed = struct.pack("!BI", FIXED, 0)
+    to = target(address(other), UDP)
+    asked, through = [struct.pack("!BIH", ASKED, n, len(to)) + to for n in (NO_TUNNEL, 0)]
+
+    async def answer(question, flow, kind, end=b""):
+        fits = lambda data: data.startswith(head(flow, kind, 1)) and data.endswith(end)
+        peer.datagrams.clear()
+        peer.cast(question)
+        await peer.until(lambda: any(map(fits, peer.datagrams)))
+        return next(filter(fits, peer.datagrams))[len(head(flow, kind, 1)) :].hex()
+
+    return {
+        "allowed": await answer(introduction(0, fixed, b"ping"), 0, PACKET, b"ping"),
+        "switched": await answer(introduction(0, asked, b"pong"), 0, PACKET, b"pong"),
+        "unlisted": await answer(introduction(1, asked, b"hello"), 1, REFUSED),
+        "through": await answer(introduction(2, through, b"hello"), 2, REFUSED),
+        "no tunnel": await answer(introduction(3, struct.pack("!BI", FIXED, 1), b""), 3, REFUSED),
+        "not introduced": await answer(head(4, PACKET, 0) + b"hello", 4, UNKNOWN),
+    }
 
 
 async def early_data(server, password):

@@ -1,8 +1,8 @@
 //! Peers that do not keep to the protocol. They are written with aioquic, in tests/hostile/; here is what
 //! is to become of each.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::harness::sockets::{Target, join};
 use crate::harness::tunnel::Mode;
-use crate::harness::{PASSWORD, Program, Site, is_installed};
+use crate::harness::{DEADLINE, PASSWORD, Program, Site, is_installed};
 
 /// Error codes of PROTOCOL.md's.
 const LOGIN_REFUSED: u64 = 1;
@@ -66,17 +66,21 @@ struct Scene {
 
 impl Scene {
     fn new() -> Option<Self> {
-        let python = python()?;
+        Some(Self::with(python()?, &[]))
+    }
+
+    fn with(python: PathBuf, more: &[&str]) -> Self {
         let (site, echo) = (Site::new(), echo());
-        let server = site.server_with("127.0.0.1:0", &[echo], &["--audit-log", "audit"]);
+        let more = [more, &["--audit-log", "audit"]].concat();
+        let server = site.server_with("127.0.0.1:0", &[echo], &more);
         let server_addr = server.server_addr();
-        Some(Self {
+        Self {
             python,
             site,
             server,
             server_addr,
             echo,
-        })
+        }
     }
 
     fn start(&self, scenario: &str, args: &[&str]) -> Program {
@@ -318,6 +322,42 @@ fn targets_that_are_not_listed() {
         outcome["resets"],
         json!(vec![NOT_ALLOWED; others.len() + 2])
     );
+}
+
+/// A flow of datagrams goes where it went first, whatever its later introductions say.
+#[test]
+fn datagrams_that_switch_their_target() {
+    let Some(python) = python() else { return };
+    let bind = || {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        let addr = socket.local_addr().expect("an address").to_string();
+        (socket, addr)
+    };
+    let ((echo, there), (secret, other)) = (bind(), bind());
+    std::thread::spawn(move || {
+        let mut buffer = [0; 1024];
+        while let Ok((n, from)) = echo.recv_from(&mut buffer) {
+            let _ = echo.send_to(&buffer[..n], from);
+        }
+    });
+    let downstream = format!("udp://{there}");
+    let scene = Scene::with(python, &["--downstream", &downstream]);
+    let outcome = scene.play("switched_datagrams", &[PASSWORD, &there, &other]);
+    let not_allowed = format!("{NOT_ALLOWED:02x}");
+    for (name, answer) in [
+        ("allowed", "70696e67"),
+        ("switched", "706f6e67"),
+        ("unlisted", &not_allowed),
+        ("through", &not_allowed),
+        ("no tunnel", &not_allowed),
+        ("not introduced", ""),
+    ] {
+        assert_eq!(outcome[name], answer, "{name}: {outcome}");
+    }
+    secret.set_nonblocking(true).expect("a socket of its own");
+    let heard = secret.recv(&mut [0; 1]).map_err(|e| e.kind());
+    assert_eq!(heard, Err(ErrorKind::WouldBlock));
 }
 
 #[test]
