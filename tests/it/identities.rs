@@ -434,7 +434,7 @@ fn a_wide_rule_does_not_reach_the_server_itself() {
         let ended = site.run(&mut connect("wide", &format!("{form}:{port}")));
         assert_eq!(ended.code, 1, "{form}: {}", ended.stderr);
         assert!(
-            ended.error().contains("listed as such"),
+            ended.error().contains("this client's reach"),
             "{form}: {}",
             ended.stderr
         );
