@@ -16,7 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
-use crate::tunnel::{Host, HostPort, Listen, MAX_TUNNELS, Target, UnixPath};
+use crate::tunnel::{Host, HostPort, Listen, Target, UnixPath};
 
 pub use credential::{
     ChannelBinding, Credential, EXPORTER_LABEL, NoVerifier, Password, Proof, StoredKey,
@@ -194,11 +194,6 @@ impl Access {
                 _ => Ok(()),
             },
         }
-    }
-
-    /// Most tunnels that a login may ask for.
-    pub fn most_tunnels(&self) -> usize {
-        self.max_tunnels.min(MAX_TUNNELS)
     }
 }
 

@@ -74,7 +74,7 @@ fn server(dir: &Path, force: bool, hosts: &[String], days: u32) -> Result<()> {
     Ok(())
 }
 
-/// Makes an ECDSA P-256 key and a certificate for it as [`self_signed`] does, in DER.
+/// Makes an ECDSA P-256 key and a certificate for it as `self_signed` does, in DER.
 pub fn certify(
     hosts: &[String],
     days: u32,

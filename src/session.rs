@@ -264,6 +264,11 @@ impl Session {
             }
         };
         listening.shutdown().await;
+        self.end(ended).await
+    }
+
+    /// Ends what is left, and tells the peer why.
+    async fn end(&self, ended: Ended) -> Ended {
         self.token.cancel();
         self.flows.close();
         self.flows.wait().await;

@@ -90,7 +90,7 @@ fn who_is_unknown_is_told_no_more_than_who_is_wrong() {
     let mut command = site.client_command(server.server_addr(), "stranger", By::Key);
     let ended = fails(&mut command, &args, &site);
     assert!(ended.error().contains("--identity"), "{}", ended.stderr);
-    assert_eq!(server.count("event=\"refused\""), 4);
+    server.nth_line(4, "event=\"refused\"");
     assert_eq!(server.count("event=\"login\""), 0);
 }
 
@@ -385,4 +385,64 @@ fn an_identity_that_cannot_be_is_an_error() {
     assert!(client(&["--identity", "certificate.der"]).contains("certificate.der"));
     assert!(client(&["--identity", "x", "--password", "y"]).contains("--password"));
     assert!(client(&["--identity", "x", "--name", "y"]).contains("--name"));
+}
+
+/// What listens at the server itself is not part of "everywhere", in whatever form it is asked for.
+#[test]
+fn a_wide_rule_does_not_reach_the_server_itself() {
+    let site = Site::new();
+    let target = Target::new();
+    let port = target.port();
+    let wide = "reach = [\"0.0.0.0/0:1-65535\", \"[::/0]:1-65535\"]";
+    let exact = format!("reach = [\"{}\", \"localhost:{port}\"]", target.addr());
+    let entries = [("wide", wide), ("exact", exact.as_str())];
+    let entries = entries.map(|(name, rights)| site.entry(name, By::Key, rights));
+    let server = site.server_for(&[&entries[0], &entries[1]], &[]);
+    let addr = server.server_addr();
+    let connect = |name: &str, target: &str| {
+        let mut command = site.command("rstun");
+        command.args(["connect", "--server-addr", &addr.to_string()]);
+        command.args([
+            "--cert",
+            "certificate.der",
+            "--identity",
+            &format!("{name}.pem"),
+        ]);
+        command.arg(target);
+        command
+    };
+    let own = if_addrs::get_if_addrs().expect("interfaces");
+    let own = own
+        .iter()
+        .map(|interface| interface.ip())
+        .filter(|ip| ip.is_ipv4());
+    let own = own.map(|ip| ip.to_string());
+    let forms = [
+        "127.0.0.1",
+        "127.0.0.2",
+        "0.0.0.0",
+        "[::]",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[64:ff9b::127.0.0.1]",
+        "[2002:7f00:1::]",
+        "localhost",
+        "169.254.169.254",
+        "[fe80::1]",
+    ];
+    for form in forms.map(String::from).into_iter().chain(own) {
+        let ended = site.run(&mut connect("wide", &format!("{form}:{port}")));
+        assert_eq!(ended.code, 1, "{form}: {}", ended.stderr);
+        assert!(
+            ended.error().contains("this client's reach"),
+            "{form}: {}",
+            ended.stderr
+        );
+    }
+    server.line("event=\"denied\" identity=\"wide\"");
+    for form in ["127.0.0.1", "[::ffff:127.0.0.1]", "localhost"] {
+        let through = Program::start(&mut connect("exact", &format!("{form}:{port}")));
+        drop(target.accept());
+        assert_eq!(through.ended().code, 0, "{form}");
+    }
 }
