@@ -33,4 +33,6 @@ mod refusals;
 mod strangers;
 mod takeover;
 mod trust;
+mod udp;
+mod udp_programs;
 mod unix;
