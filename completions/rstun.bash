@@ -139,7 +139,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__client)
-            opts="-L -R -D -h --server-addr --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --password --password-file --name --identity --cert --pin --trust --congestion --drain --help"
+            opts="-L -R -D -h --server-addr --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --password --password-file --name --identity --cert --pin --trust --congestion --udp-timeout --drain --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -211,6 +211,10 @@ _rstun() {
                     ;;
                 --congestion)
                     COMPREPLY=($(compgen -W "bbr cubic newreno" -- "${cur}"))
+                    return 0
+                    ;;
+                --udp-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --drain)
@@ -403,7 +407,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__server)
-            opts="-h --addr --downstream --unix-dir --password --password-file --clients --cert --key --congestion --drain --allow-bench --audit-log --user --help"
+            opts="-h --addr --downstream --unix-dir --password --password-file --clients --cert --key --congestion --udp-timeout --drain --allow-bench --audit-log --user --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -443,6 +447,10 @@ _rstun() {
                     ;;
                 --congestion)
                     COMPREPLY=($(compgen -W "bbr cubic newreno" -- "${cur}"))
+                    return 0
+                    ;;
+                --udp-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --drain)

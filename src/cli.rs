@@ -86,6 +86,10 @@ pub struct ServerFlags {
     #[command(flatten)]
     pub congestion: CongestionFlags,
 
+    /// When UDP flows end
+    #[command(flatten)]
+    pub udp: UdpFlags,
+
     /// How it ends
     #[command(flatten)]
     pub drain: DrainFlags,
@@ -144,6 +148,19 @@ pub enum Congestion {
     Cubic,
     /// What TCP did before that
     NewReno,
+}
+
+/// When UDP flows end.
+#[derive(Args, Debug)]
+pub struct UdpFlags {
+    /// Silence after which a UDP flow is over, where its tunnel has no ?timeout=
+    #[arg(
+        long = "udp-timeout",
+        value_name = "SECONDS",
+        default_value_t = 60,
+        value_parser = clap::value_parser!(u64).range(1..=86_400)
+    )]
+    pub timeout: u64,
 }
 
 /// How a program ends.

@@ -37,6 +37,9 @@ pub use connect::ConnectConfig;
 /// The port of a server's that is written without one.
 const DEFAULT_PORT: u16 = 6060;
 
+/// Silence after which a UDP flow is over where nobody has said anything else.
+pub const UDP_IDLE: Duration = Duration::from_secs(60);
+
 /// Environment variable for the password.
 const PASSWORD_VARIABLE: &str = "RSTUN_PASSWORD";
 
@@ -58,6 +61,8 @@ pub struct ServerConfig {
     pub congestion: Congestion,
     /// How long open flows may take to finish when told to stop.
     pub drain: Duration,
+    /// Silence after which a UDP flow is over, unless its tunnel says otherwise.
+    pub udp_idle: Duration,
     /// Whether clients may measure this server.
     pub allow_bench: bool,
     /// Whom to go on as when the socket is bound.
@@ -90,6 +95,7 @@ impl ServerConfig {
             clients,
             congestion: flags.congestion.control.into(),
             drain: Duration::from_secs(flags.drain.seconds),
+            udp_idle: Duration::from_secs(flags.udp.timeout),
             allow_bench: flags.allow_bench,
             #[cfg(unix)]
             user: {
@@ -115,6 +121,8 @@ pub struct ClientConfig {
     pub congestion: Congestion,
     /// How long open flows may take to finish when told to stop.
     pub drain: Duration,
+    /// Silence after which a UDP flow is over, unless its tunnel says otherwise.
+    pub udp_idle: Duration,
     /// Whether others of the same user may use the connection too, through a control socket.
     pub control: bool,
 }
@@ -132,6 +140,7 @@ impl ClientConfig {
             credential: credential(flags.credential)?,
             congestion: flags.congestion.control.into(),
             drain: Duration::from_secs(flags.drain.seconds),
+            udp_idle: Duration::from_secs(flags.udp.timeout),
             control: true,
         })
     }

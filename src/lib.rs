@@ -1,4 +1,4 @@
-//! rstun carries TCP and Unix sockets between two machines through one encrypted QUIC connection.
+//! rstun carries TCP, UDP and Unix sockets between two machines through one encrypted QUIC connection.
 //!
 //! # The way of a byte
 //!
@@ -7,6 +7,10 @@
 //! directions through the [`transport`]. A visitor may also be this process's own [`stdio`], or come
 //! through the [`control`] socket. At the far side the session reads the header, asks [`access`],
 //! has the [`connector`] dial the target, and hands both to a relay of its own.
+//!
+//! UDP has no streams: [`session`] gives each visitor's address a number, and its packets go in
+//! datagrams with that number in front, between the port ([`socket`]) and the transport, many at a
+//! time.
 //!
 //! # The way of a decision
 //!

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -65,6 +65,24 @@ impl Pace {
         }
     }
 
+    /// Takes so many bytes if they may go soon, for those who cannot wait.
+    pub fn try_take(&self, way: Way, bytes: usize) -> bool {
+        if self.rate.load(Ordering::Relaxed) == 0 {
+            return true;
+        }
+        let paid = *self.paid(way);
+        let soon = paid <= Instant::now() + BURST;
+        if soon {
+            self.charge(way, bytes);
+        }
+        soon
+    }
+
+    fn paid(&self, way: Way) -> MutexGuard<'_, Instant> {
+        let paid = self.paid[way as usize].lock();
+        paid.unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// When so many bytes more may go; none for now.
     fn charge(&self, way: Way, bytes: usize) -> Option<Instant> {
         let rate = match self.rate.load(Ordering::Relaxed) {
@@ -72,9 +90,7 @@ impl Pace {
             rate => rate,
         };
         let now = Instant::now();
-        let mut paid = self.paid[way as usize]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut paid = self.paid(way);
         let from = now
             .checked_sub(BURST)
             .map_or(*paid, |saved| saved.max(*paid));
@@ -115,6 +131,17 @@ mod tests {
         let took = start.elapsed();
         assert!(took >= Duration::from_millis(1890), "{took:?}");
         assert!(took <= Duration::from_millis(2100), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_cannot_wait_gets_the_rate_and_no_more() {
+        let pace = pace(1000);
+        let mut went = 0;
+        for _ in 0..1000 {
+            tokio::time::advance(Duration::from_millis(10)).await;
+            went += usize::from(pace.try_take(Way::Down, 100)) * 100;
+        }
+        assert!((9_800..=10_300).contains(&went), "{went}");
     }
 
     #[tokio::test(start_paused = true)]

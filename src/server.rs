@@ -42,6 +42,7 @@ pub struct Server {
 struct Shared {
     registry: Registry,
     drain: Duration,
+    udp_idle: Duration,
     stop: CancellationToken,
     seats: Arc<Seats>,
     entrance: Arc<Entrance>,
@@ -88,6 +89,7 @@ impl Server {
             shared: Arc::new(Shared {
                 registry: Registry::new(config.password, entries, bench),
                 drain: config.drain,
+                udp_idle: config.udp_idle,
                 stop,
                 seats: Arc::default(),
                 entrance: Arc::default(),
@@ -186,7 +188,7 @@ async fn serve((newcomer, connection): Greeted, shared: Arc<Shared>) {
     let Some(seat) = stop.run_until_cancelled(take).await else {
         return;
     };
-    let welcome = newcomer.welcome(async || seat.bury_the_dead().await);
+    let welcome = newcomer.welcome(shared.udp_idle, async || seat.bury_the_dead().await);
     let why = match stop
         .run_until_cancelled(timeout(LOGIN_DEADLINE, welcome))
         .await

@@ -5,6 +5,7 @@
 //! for each visitor; the other side dials.
 
 mod control;
+mod datagram;
 mod dial;
 mod flow;
 mod guest;
@@ -24,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use self::control::Control;
+use self::datagram::Datagrams;
 use self::dial::Dialed;
 use self::guest::Guest;
 use crate::listener::Listener;
@@ -32,6 +34,7 @@ use crate::tunnel::Target;
 use crate::wire::{DecodeError, Message};
 
 pub use crate::wire::{ALPN, NO_TUNNEL};
+pub use datagram::Association;
 pub use flow::{FlowError, Local, Opener, Reached};
 pub use login::{Instance, LoggedIn, greet, login};
 pub use welcome::Newcomer;
@@ -142,6 +145,7 @@ pub struct Session {
     /// Where this side listens for the session's own sake, by the tunnel's number.
     listeners: Vec<(u32, Local, Listener)>,
     opener: Opener,
+    datagrams: Arc<Datagrams>,
     flows: TaskTracker,
     /// Breaks all flows.
     token: CancellationToken,
@@ -156,6 +160,7 @@ impl Session {
         control: Control,
         dialed: impl IntoIterator<Item = (u32, String, Target)>,
         listeners: Vec<(u32, Local, Listener)>,
+        udp_idle: Duration,
     ) -> Self {
         let (token, draining) = (CancellationToken::new(), CancellationToken::new());
         let flows = TaskTracker::new();
@@ -166,8 +171,17 @@ impl Session {
             (number, dialed)
         });
         let dialed = Arc::new(dialed.chain(own).collect());
+        let datagrams = Datagrams::new(
+            connection.clone(),
+            Arc::clone(&dialed),
+            udp_idle,
+            token.clone(),
+            role.guest().map(|guest| guest.identity.clone()),
+        );
+        let datagrams = Arc::new(datagrams);
         let opener = Opener::new(
             connection.clone(),
+            datagrams.clone(),
             flows.clone(),
             token.clone(),
             draining.clone(),
@@ -180,6 +194,7 @@ impl Session {
             dialed,
             listeners,
             opener,
+            datagrams,
             flows,
             token,
             draining,
@@ -193,7 +208,8 @@ impl Session {
 
     /// Carries flows until the connection is lost, or `stop` is cancelled.
     ///
-    /// On `stop` no new flows are taken, and those that are open have so long to finish. When it returns, no flow and no listener is left. Not
+    /// On `stop` no new flows are taken, and those that are open have so long to finish, but for those
+    /// of UDP, which never do. When it returns, no flow and no listener is left. Not
     /// cancel-safe: flows are broken, but may outlive it for a moment.
     pub async fn run(
         mut self,
@@ -208,6 +224,7 @@ impl Session {
             let opener = self.opener.clone();
             listening.spawn(async move { opener.carry_all(number, tunnel, listener).await });
         }
+        self.datagrams.start();
         let connection = self.connection.clone();
         let mut credit = std::pin::pin!(connection.exchange_credit());
         let guest = self.role.guest().cloned();
@@ -272,6 +289,7 @@ impl Session {
         self.token.cancel();
         self.flows.close();
         self.flows.wait().await;
+        self.datagrams.end().await;
         let (code, reason) = match (&ended, &self.role) {
             (Ended::Lost(_), _) => return ended,
             (Ended::Superseded, _) => (CloseCode::Superseded, "the client has connected anew"),

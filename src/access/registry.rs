@@ -179,6 +179,11 @@ impl Identity {
         self.revoked.cancelled().await;
     }
 
+    /// How fast all of its flows together may be.
+    pub fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
     /// Takes room for so many tunnels, if they are not too many.
     pub fn take_tunnels(self: &Arc<Self>, count: usize) -> Option<Held> {
         Held::take(
@@ -225,7 +230,7 @@ impl Held {
 
     /// How fast all of the identity's flows together may be.
     pub fn pace(&self) -> &Pace {
-        &self.identity.pace
+        self.identity.pace()
     }
 }
 

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::interrupt::Interrupt;
 use crate::access::{Access, Credential, Password, bench_target};
 use crate::client::Client;
-use crate::config::{ClientConfig, Remote, ServerConfig};
+use crate::config::{ClientConfig, Remote, ServerConfig, UDP_IDLE};
 use crate::keygen;
 use crate::server::Server;
 use crate::session::{ALPN, Opener};
@@ -54,6 +54,7 @@ impl Ends {
             identity: ServerIdentity::new(certificate.clone(), key),
             congestion,
             drain: Duration::ZERO,
+            udp_idle: UDP_IDLE,
             allow_bench: true,
             #[cfg(unix)]
             user: None,
@@ -90,6 +91,7 @@ impl Ends {
             }],
             congestion,
             drain: Duration::ZERO,
+            udp_idle: UDP_IDLE,
             control: false,
         };
         let cipher = first_cipher(&config.trust)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{CongestionFlags, DrainFlags, PasswordFlags};
+use super::{CongestionFlags, DrainFlags, PasswordFlags, UdpFlags};
 use crate::access;
 
 /// Flags of `rstun client`.
@@ -63,6 +63,10 @@ pub struct ClientFlags {
     /// How much a connection has in flight
     #[command(flatten)]
     pub congestion: CongestionFlags,
+
+    /// When UDP flows end
+    #[command(flatten)]
+    pub udp: UdpFlags,
 
     /// How it ends
     #[command(flatten)]

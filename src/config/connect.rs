@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{ClientConfig, DEFAULT_PORT, credential, trust::trust};
+use super::{ClientConfig, DEFAULT_PORT, UDP_IDLE, credential, trust::trust};
 use crate::cli::ConnectFlags;
 use crate::tls::Trust;
 use crate::tunnel::{Direction, HostPort, Listen, Target, Tunnel};
@@ -73,6 +73,7 @@ impl ConnectConfig {
             }],
             congestion: self.flags.congestion.control.into(),
             drain: Duration::ZERO,
+            udp_idle: UDP_IDLE,
             control: false,
         })
     }

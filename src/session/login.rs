@@ -3,6 +3,8 @@
 //! The client's holds its proof and all of its tunnels, so that a session is up one round trip
 //! after the handshake. It is all or nothing: if one tunnel is refused there is no session.
 
+use std::time::Duration;
+
 use super::control::Control;
 use super::welcome::Newcomer;
 use super::{Role, Session, SessionError};
@@ -26,12 +28,14 @@ pub struct LoggedIn {
 
 /// Logs in to a server.
 ///
-/// It has no deadline of its own. Not cancel-safe: the connection is to be dropped.
+/// A UDP flow is over after `udp_idle` of silence, unless its tunnel says otherwise. It has no
+/// deadline of its own. Not cancel-safe: the connection is to be dropped.
 pub async fn login(
     connection: Connection,
     credential: &Credential,
     instance: Instance,
     tunnels: &[Tunnel],
+    udp_idle: Duration,
 ) -> Result<LoggedIn, SessionError> {
     let binding = binding(&connection)?;
     let mut control = Control::new(connection.open().await?);
@@ -74,7 +78,15 @@ pub async fn login(
             Half::Dial(target) => Some((number, tunnel.to_string(), target)),
             Half::Listen(..) => None,
         });
-    let session = Session::new(Role::Client, connection, control, dialed, Vec::new());
+    let listeners = Vec::new();
+    let session = Session::new(
+        Role::Client,
+        connection,
+        control,
+        dialed,
+        listeners,
+        udp_idle,
+    );
     Ok(LoggedIn { session, listening })
 }
 
@@ -111,8 +123,15 @@ fn refusal(lost: Lost, credential: &Credential) -> SessionError {
 /// It has no deadline of its own. Not cancel-safe: the connection is to be dropped.
 pub async fn greet(connection: Connection, known: &Registry) -> Result<Newcomer, SessionError> {
     let binding = binding(&connection)?;
-    let mut control = Control::new(connection.accept().await?);
-    let login = match control.read().await {
+    let mut control = Control::new(tokio::select! {
+        stream = connection.accept() => stream?,
+        error = early_datagram(&connection) => return Err(error),
+    });
+    let message = tokio::select! {
+        message = control.read() => message,
+        error = early_datagram(&connection) => return Err(error),
+    };
+    let login = match message {
         Ok(Message::Login(login)) => login,
         Ok(_) => return Err(broken(&connection, SessionError::Unexpected).await),
         Err(e) => return Err(broken(&connection, e).await),
@@ -136,6 +155,14 @@ pub async fn greet(connection: Connection, known: &Registry) -> Result<Newcomer,
     connection.admit();
     audit::login(identity.name(), connection.remote_address());
     Ok(Newcomer::new(connection, control, login, identity))
+}
+
+/// Closes the connection of one who sends datagrams before login: they would wait in memory.
+async fn early_datagram(connection: &Connection) -> SessionError {
+    match connection.read_datagram().await {
+        Ok(_) => broken(connection, SessionError::Unexpected).await,
+        Err(lost) => lost.into(),
+    }
 }
 
 async fn broken(connection: &Connection, error: SessionError) -> SessionError {

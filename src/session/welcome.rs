@@ -67,9 +67,15 @@ impl Newcomer {
 
     /// Opens the tunnels that the client asked for and answers; none if one of them is refused.
     ///
+    /// A UDP flow is over after `udp_idle` of silence, unless its tunnel says otherwise.
+    ///
     /// If something that it asks for is taken, `make_room` is to end those of the client's own
     /// sessions that are dead, and then it is tried once more.
-    pub async fn welcome(mut self, make_room: impl AsyncFnOnce()) -> Result<Session, SessionError> {
+    pub async fn welcome(
+        mut self,
+        udp_idle: Duration,
+        make_room: impl AsyncFnOnce(),
+    ) -> Result<Session, SessionError> {
         let mut opened = self.open().await;
         if opened.taken {
             drop(opened);
@@ -104,6 +110,7 @@ impl Newcomer {
             self.control,
             opened.dialed,
             opened.listeners,
+            udp_idle,
         ))
     }
 

@@ -133,9 +133,19 @@ impl Site {
     /// As [`Site::server`], at an address where a server has been before. The client of another test may have
     /// been given that port for its own in between, so this tries until it is free.
     pub(crate) fn server_again(&self, addr: SocketAddr, targets: &[SocketAddr]) -> Program {
+        self.server_again_with(addr, targets, &[])
+    }
+
+    /// As [`Site::server_again`], with more arguments.
+    pub(crate) fn server_again_with(
+        &self,
+        addr: SocketAddr,
+        targets: &[SocketAddr],
+        more: &[&str],
+    ) -> Program {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            let server = self.server_with(addr, targets, &[]);
+            let server = self.server_with(addr, targets, more);
             if server.line_or_end("listening on ") {
                 return server;
             }
@@ -302,6 +312,13 @@ impl Program {
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         peak.expect("its peak in kB") * 1024
+    }
+
+    /// How many descriptors it has open.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn descriptors(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        open.expect("a running program").count()
     }
 
     /// Sends a signal. The program has not been waited for, so its id is still its own.

@@ -38,4 +38,6 @@ mod refusals;
 mod strangers;
 mod takeover;
 mod trust;
+mod udp;
+mod udp_programs;
 mod unix;

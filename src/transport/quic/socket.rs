@@ -15,6 +15,7 @@ use tokio::io::unix::AsyncFd;
 use tracing::warn;
 
 use super::moderation::{Bulk, Reader};
+use crate::socket::register;
 use crate::tunnel::ListenAddr;
 
 /// Bytes asked for in each direction; the usual 208 KiB drop packets at speed.
@@ -205,19 +206,6 @@ fn silence(datagrams: &mut [u8], stride: usize) {
             *first = 0;
         }
     }
-}
-
-#[expect(
-    unsafe_code,
-    reason = "tokio's promise about the descriptor can only be given so"
-)]
-pub(super) fn register(
-    socket: Arc<UdpSocket>,
-    interest: Interest,
-) -> io::Result<AsyncFd<Arc<UdpSocket>>> {
-    // SAFETY: the socket owns its descriptor, hands out the same one for all of its life, and
-    // closes it only after AsyncFd, which shares the socket, has deregistered it.
-    Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
 }
 
 /// Waits for room in the kernel's buffer, which there nearly always is.
