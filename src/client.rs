@@ -23,7 +23,7 @@ use crate::connector;
 use crate::control::{self, ControlSocket, Greeting};
 use crate::listener::{Listener, Origin, UdpListener, Visitor};
 use crate::session::{
-    self, ALPN, Ended, FlowError, Instance, Local, LoggedIn, Opener, SessionError,
+    self, ALPN, Ended, FlowError, Instance, Local, LoggedIn, Opener, SessionError, Summons,
 };
 use crate::stdio::Stdio;
 use crate::transport::{self, Congestion, Connection, Lost};
@@ -98,7 +98,7 @@ impl Client {
         }
         ensure!(failures.is_empty(), failures.join("\n"));
         Ok(Self {
-            tls: Arc::new(config.pinned.config(ALPN)?),
+            tls: Arc::new(config.trust.config(ALPN, config.credential.key())?),
             instance: std::array::from_fn(|_| fastrand::u8(..)),
             listeners,
             stdio,
@@ -167,7 +167,9 @@ impl Client {
                 Some(Ok(logged_in)) => {
                     backoff.reset();
                     match self.carry(logged_in).await {
-                        Ended::Stopped | Ended::Superseded => break,
+                        Ended::Stopped => break,
+                        // These are the server's.
+                        Ended::Superseded | Ended::Unwelcome(_) | Ended::Dead => break,
                         Ended::Lost(lost) => format!("connection lost: {lost}"),
                     }
                 }
@@ -191,12 +193,17 @@ impl Client {
             .await
             .map_err(|_| failed("its name does not resolve in time".into()))?
             .map_err(|e| failed(e.to_string()))?;
-        let connection = connect(addrs, &self.tls, self.config.congestion).await?;
+        let name = self.config.server.host.to_string();
+        let connection = connect(addrs, &self.tls, &name, self.config.congestion).await;
+        let connection = connection.map_err(|lost| match lost {
+            Lost::Certificate(why) => SessionError::Untrusted(self.config.trust.complaint(&why)),
+            lost => SessionError::Lost(lost),
+        })?;
         let remote = connection.remote_address();
         let tunnels = &self.config.tunnels;
-        let password = &self.config.password;
+        let credential = &self.config.credential;
         let idle = self.config.udp_idle;
-        let login = session::login(connection, password, self.instance, tunnels, idle);
+        let login = session::login(connection, credential, self.instance, tunnels, idle);
         let logged_in = timeout(CONNECT_DEADLINE, login)
             .await
             .map_err(|_| SessionError::Lost(Lost::TimedOut))??;
@@ -213,8 +220,8 @@ impl Client {
     async fn carry(&self, logged_in: LoggedIn) -> Ended {
         let session = logged_in.session;
         self.current.send_replace(Some(session.opener()));
-        let never = CancellationToken::new();
-        let ended = session.run(&self.stop, &never, self.config.drain).await;
+        let summons = Summons::default();
+        let ended = session.run(&self.stop, &summons, self.config.drain).await;
         self.current.send_replace(None);
         ended
     }
@@ -255,7 +262,7 @@ fn control_socket(config: &ClientConfig) -> Option<ControlSocket> {
     if !config.control {
         return None;
     }
-    let greeting = Greeting::new(&config.server, config.pinned.fingerprint());
+    let greeting = Greeting::new(&config.server, &config.trust);
     let socket = control::directory().and_then(|dir| ControlSocket::bind(&dir, greeting));
     socket
         .inspect_err(|e| warn!("no control socket, so `rstun connect` will not find us: {e}"))
@@ -333,6 +340,7 @@ async fn next_session(mut current: watch::Receiver<Option<Opener>>) -> Option<Op
 async fn connect(
     addrs: Vec<SocketAddr>,
     tls: &Arc<rustls::ClientConfig>,
+    name: &str,
     congestion: Congestion,
 ) -> Result<Connection, Lost> {
     let mut attempts = JoinSet::new();
@@ -340,9 +348,9 @@ async fn connect(
     let mut failure = Lost::TimedOut;
     loop {
         if let Some(addr) = addrs.next() {
-            let tls = tls.clone();
+            let (tls, name) = (tls.clone(), name.to_owned());
             attempts.spawn(async move {
-                let connecting = transport::connect(addr, tls, congestion);
+                let connecting = transport::connect(addr, tls, &name, congestion);
                 timeout(CONNECT_DEADLINE, connecting)
                     .await
                     .unwrap_or(Err(Lost::TimedOut))
@@ -360,7 +368,7 @@ async fn connect(
                 Some(Ok(Ok(connection))) => return Ok(connection),
                 // What a person has to mend is told before what may pass.
                 Some(Ok(Err(lost))) => {
-                    if !matches!(failure, Lost::Certificate) {
+                    if !matches!(failure, Lost::Certificate(_)) {
                         failure = lost;
                     }
                 }

@@ -16,6 +16,7 @@ use tracing::{debug, warn};
 use super::datagram::{Association, Datagrams, Tunnel};
 use super::http::Stream;
 use super::{http, socks5};
+use crate::access::{Held, Identity};
 use crate::listener::{Listener, Origin, UdpListener, Visitor};
 use crate::proxy::socks5::Malformed;
 use crate::relay::{Broken, relay};
@@ -77,6 +78,8 @@ pub struct Opener {
     flows: TaskTracker,
     token: CancellationToken,
     draining: CancellationToken,
+    /// Whose the flows are, at the server.
+    identity: Option<Arc<Identity>>,
 }
 
 impl Opener {
@@ -86,6 +89,7 @@ impl Opener {
         flows: TaskTracker,
         token: CancellationToken,
         draining: CancellationToken,
+        identity: Option<Arc<Identity>>,
     ) -> Self {
         Self {
             connection,
@@ -93,6 +97,7 @@ impl Opener {
             flows,
             token,
             draining,
+            identity,
         }
     }
 
@@ -116,6 +121,15 @@ impl Opener {
             let visitor = listener.accept().await;
             drop(self.carry(number, &tunnel, visitor));
         }
+    }
+
+    /// Takes room for a flow, where somebody counts them.
+    fn hold(&self) -> Result<Option<Held>, FlowError> {
+        let held = self
+            .identity
+            .as_ref()
+            .map(|identity| identity.take_flow().ok_or(FlowError::TooMany));
+        held.transpose()
     }
 
     /// Carries the packets of all visitors of a UDP port, until the session takes no more.
@@ -158,8 +172,8 @@ impl Opener {
     ) -> Result<(), FlowError> {
         match &tunnel.speaks {
             Speaks::Anything(proxy) => {
-                let name = &tunnel.name;
-                carry(&self.connection, number, name, *proxy, visitor).await
+                let (name, held) = (&tunnel.name, self.hold()?);
+                carry(&self.connection, number, name, *proxy, visitor, held).await
             }
             Speaks::Socks5(auth) => {
                 socks5::serve(Some(self), number, tunnel, auth.as_ref(), visitor).await
@@ -190,11 +204,12 @@ impl Opener {
     ///
     /// If it fails by [`StreamError::Reset`], the code says why.
     pub async fn reach(&self, number: u32, target: Target) -> Result<Reached, FlowError> {
+        let held = self.hold()?;
         let (mut tx, mut rx) = open(&self.connection).await?;
         let header = FlowHeader::Asked(number, target).encode();
         tx.write(header.into()).await?;
         match timeout(ANSWER, rx.read_some(1)).await {
-            Ok(Ok(Some(answer))) if answer[..] == [CONNECTED] => Ok(Reached { tx, rx }),
+            Ok(Ok(Some(answer))) if answer[..] == [CONNECTED] => Ok(Reached { tx, rx, held }),
             Ok(Ok(_)) => Err(StreamError::Reset(ResetCode::Broken).into()),
             Ok(Err(e)) => Err(e.into()),
             Err(_) => Err(StreamError::Reset(ResetCode::TimedOut).into()),
@@ -228,6 +243,7 @@ impl Opener {
 pub struct Reached {
     tx: Sender,
     rx: Receiver,
+    held: Option<Held>,
 }
 
 impl Reached {
@@ -242,19 +258,20 @@ impl Reached {
 
     /// As bytes to read and write.
     pub(super) fn into_stream(self) -> Stream {
-        Stream::new(self.tx, self.rx)
+        Stream::new(self.tx, self.rx, self.held)
     }
 
     /// Carries a visitor to its end. Not cancel-safe: the flow is broken.
     pub async fn carry(self, visitor: Socket) -> Result<(), FlowError> {
-        Ok(relay(visitor, self.tx, self.rx).await?)
+        let pace = self.held.as_ref().map(Held::pace);
+        Ok(relay(visitor, self.tx, self.rx, pace).await?)
     }
 }
 
 impl From<Stream> for Reached {
     fn from(stream: Stream) -> Self {
-        let Stream { tx, rx, .. } = stream;
-        Self { tx, rx }
+        let Stream { tx, rx, held, .. } = stream;
+        Self { tx, rx, held }
     }
 }
 
@@ -348,11 +365,13 @@ async fn carry(
     name: &str,
     proxy: Option<ProxyHeader>,
     visitor: Visitor,
+    held: Option<Held>,
 ) -> Result<(), FlowError> {
     let (mut tx, rx) = open(connection).await?;
     tx.write(first_packet(number, proxy, &visitor)?).await?;
     debug!("{name}: {} arrived", visitor.from);
-    Ok(relay(visitor.socket, tx, rx).await?)
+    let pace = held.as_ref().map(Held::pace);
+    Ok(relay(visitor.socket, tx, rx, pace).await?)
 }
 
 async fn open(connection: &Connection) -> Result<(Sender, Receiver), FlowError> {
@@ -385,13 +404,20 @@ pub(super) struct Complaints {
 
 impl Complaints {
     pub(super) fn say(&self, text: impl FnOnce() -> String) {
+        match self.due() {
+            true => warn!("{}", text()),
+            false => debug!("{}", text()),
+        }
+    }
+
+    /// Whether there may be one now; then there may not for a while.
+    pub(super) fn due(&self) -> bool {
         let now = Instant::now();
         let mut last = self.last.lock().unwrap_or_else(|e| e.into_inner());
-        if last.is_none_or(|last| now - last >= QUIET) {
+        let due = last.is_none_or(|last| now - last >= QUIET);
+        if due {
             *last = Some(now);
-            warn!("{}", text());
-        } else {
-            debug!("{}", text());
         }
+        due
     }
 }

@@ -259,7 +259,9 @@ fn explain(error: &FlowError) -> Refusal {
         FlowError::Broken(Broken::Remote(StreamError::Reset(code))) => match code {
             ResetCode::NotAllowed => StatusCode::FORBIDDEN,
             ResetCode::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-            ResetCode::Draining | ResetCode::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            ResetCode::Draining | ResetCode::Overloaded | ResetCode::TooMany => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             ResetCode::Broken
             | ResetCode::Refused
             | ResetCode::Unreachable

@@ -178,6 +178,7 @@ fn reply(error: &FlowError) -> Option<Reply> {
             ResetCode::Broken
             | ResetCode::Draining
             | ResetCode::Overloaded
+            | ResetCode::TooMany
             | ResetCode::BadHeader => Reply::Failure,
         },
     })

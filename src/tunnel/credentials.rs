@@ -1,7 +1,6 @@
 //! The user and password that a proxy's visitors have to give (RFC 1929, RFC 7617).
 
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -9,6 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use zeroize::Zeroizing;
 
 use super::ParseError;
+use crate::secret;
 
 /// Most bytes of a user's name, and of a password (RFC 1929, section 2).
 const MAX_FIELD: usize = 255;
@@ -42,11 +42,9 @@ impl Credentials {
 
     /// Reads `user:password` from the first line of a file.
     pub(super) fn load(path: &Path) -> Result<Self, ParseError> {
-        let text = fs::read_to_string(path).map(Zeroizing::new);
         let failed = |why: String| ParseError::AuthFile(path.display().to_string(), why);
-        let text = text.map_err(|e| failed(e.to_string()))?;
-        let line = text.lines().next().unwrap_or_default();
-        let (_, digest) = parse(line)
+        let line = secret::read_line(path).map_err(|e| failed(e.to_string()))?;
+        let (_, digest) = parse(&line)
             .ok_or_else(|| failed("its first line is to be user:password".to_owned()))?;
         let source = Source::File(path.to_owned());
         Ok(Self { digest, source })
@@ -114,6 +112,9 @@ fn hash(user: &[u8], password: &[u8]) -> Option<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -164,6 +165,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("auth");
         fs::write(&path, "alice:s:ecret\nrest\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         let loaded = Credentials::load(&path).unwrap();
         assert_eq!(
             loaded.digest(),

@@ -123,8 +123,9 @@ const OUT_OF_BOUNDS: &[(&str, &[&str])] = &[
 /// Those that may use nothing of ours but what is listed.
 const SELF_CONTAINED: &[(&str, &[&str])] = &[
     ("wire", &["tunnel"]),
-    ("tunnel", &[]),
+    ("tunnel", &["secret"]),
     ("proxy", &["tunnel"]),
+    ("secret", &[]),
     ("socket", &[]),
     ("stdio", &["socket"]),
     ("metrics", &[]),

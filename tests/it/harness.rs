@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+pub(crate) mod entries;
 #[cfg(target_os = "linux")]
 pub(crate) mod link;
 pub(crate) mod load;
@@ -67,9 +68,16 @@ impl Site {
         self.dir.path().join(name)
     }
 
-    /// Writes a file in the site.
+    /// Writes a file in the site, which is its owner's alone.
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         std::fs::write(self.path(name), content).expect("a file in the site");
+        self.set_mode(name, 0o600);
+    }
+
+    /// Sets who may do what with a file in the site.
+    pub(crate) fn set_mode(&self, name: &str, mode: u32) {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(self.path(name), mode).expect("a mode of its own");
     }
 
     /// Reads a file in the site.
@@ -87,6 +95,7 @@ impl Site {
             .env("HOME", self.dir.path())
             .env("XDG_RUNTIME_DIR", self.path("run"))
             .env_remove("XDG_CONFIG_HOME")
+            .env_remove("XDG_STATE_HOME")
             .env_remove("RSTUN_PASSWORD")
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
@@ -290,11 +299,18 @@ impl Program {
         self.addr("listening on ")
     }
 
+    /// A file about it in /proc.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn proc(&self, file: &str) -> String {
+        let path = format!("/proc/{}/{file}", self.child.id());
+        let bytes = std::fs::read(path).expect("a running program");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// Most memory that it has held so far, in bytes.
     #[cfg(target_os = "linux")]
     pub(crate) fn peak_memory(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(path).expect("a running program");
+        let status = self.proc("status");
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         peak.expect("its peak in kB") * 1024

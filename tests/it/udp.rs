@@ -8,12 +8,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rstun::access::Password;
+use rstun::access::{Credential, Password};
 use rstun::session;
-use rstun::tls::PinnedCertificate;
+use rstun::tls::Trust;
 use rstun::transport::{self, Congestion, Connection};
 use rstun::tunnel::{Direction, Tunnel as Mapping};
 
+use crate::harness::entries::By;
 #[cfg(target_os = "linux")]
 use crate::harness::link::Link;
 use crate::harness::tunnel::{Mode, in_both_modes};
@@ -371,15 +372,16 @@ fn hostile<T>(
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let pinned = PinnedCertificate::load(&site.path("certificate.der")).expect("a copy");
-        let tls = Arc::new(pinned.config(session::ALPN).expect("a configuration"));
-        let connection = transport::connect(server, tls, Congestion::Bbr)
+        let pinned = Trust::load(&site.path("certificate.der")).expect("a copy");
+        let tls = Arc::new(pinned.config(session::ALPN, None).expect("a configuration"));
+        let connection = transport::connect(server, tls, "rstun", Congestion::Bbr)
             .await
             .expect("a connection");
         let password = Password::new(PASSWORD.to_owned().into()).expect("a password");
+        let credential = Credential::Password(password);
         let tunnels = Mapping::parse(Direction::Out, &format!("udp://9^{target}")).expect("one");
         let idle = Duration::from_secs(60);
-        let login = session::login(connection.clone(), &password, [9; 16], &tunnels, idle);
+        let login = session::login(connection.clone(), &credential, [9; 16], &tunnels, idle);
         let _session = login.await.expect("a session");
         let acted = tokio::time::timeout(DEADLINE, act(connection));
         acted.await.expect("an end in time")
@@ -468,4 +470,70 @@ fn a_flow_keeps_its_target() {
             assert_eq!(next().await, &[0x3b][..]);
         },
     );
+}
+
+/// A client's entry bounds packets as it bounds connections: where to, how many flows, and how fast.
+#[test]
+fn an_entry_bounds_packets_too() {
+    let site = Site::new();
+    let echo = Echo::new(Ipv4Addr::LOCALHOST);
+    let addr = echo.addr();
+    let rights = format!(
+        "reach = [\"udp:{addr}\"]\nlisten = [\"udp:127.0.0.1:0\"]\nmax_flows = 1\nrate = 100_000"
+    );
+    let entry = site.entry("phone", By::Secret, &rights);
+    let server = site.server_for(&[&entry], &[]);
+    let at = server.server_addr();
+    let ended = site.client_as(at, "phone", By::Secret, &["-L", &format!("0^{addr}")]);
+    let ended = ended.ended();
+    assert!(ended.error().contains("reach"), "{}", ended.stderr);
+    let ended = site.client_as(at, "phone", By::Secret, &["-R", "1^udp://127.0.0.1:5000"]);
+    assert_ne!(
+        ended.ended().code,
+        0,
+        "one side is UDP and the other is not"
+    );
+    let there = format!("{addr}^udp://127.0.0.1:5000");
+    let ended = site.client_as(at, "phone", By::Secret, &["-R", &format!("udp://{there}")]);
+    let ended = ended.ended();
+    assert!(ended.error().contains("listen"), "{}", ended.stderr);
+    for (flag, mapping, announcement) in [
+        (
+            "-L",
+            format!("udp://127.0.0.1:0^udp://{addr}"),
+            ": listening on ",
+        ),
+        (
+            "-R",
+            format!("udp://{addr}^udp://127.0.0.1:0"),
+            ": the server listens on ",
+        ),
+    ] {
+        let client = site.client_as(at, "phone", By::Secret, &[flag, &mapping]);
+        let entrance = client.entrance(announcement);
+        let first = visitor(entrance);
+        assert_echoed(&first, b"hello");
+        visitor(entrance)
+            .send(b"one too many")
+            .expect("a packet sent");
+        match flag {
+            "-L" => client.line("allows this client no more flows"),
+            _ => server.line("too many flows are open"),
+        };
+        assert_echoed(&first, b"hello");
+
+        // Twice a second's worth at once: more than what may go in a burst is lost.
+        for _ in 0..200 {
+            first.send(&[0; 1000]).expect("a packet sent");
+        }
+        let pause = Some(Duration::from_millis(500));
+        first.set_read_timeout(pause).expect("a timeout");
+        let came = (0..200)
+            .take_while(|_| first.recv(&mut [0; 1500]).is_ok())
+            .count();
+        assert!((5..100).contains(&came), "{came}");
+        client.signal(Signal::Terminate);
+        assert_eq!(client.ended().code, 0);
+        server.line("event=\"tunnel-down\" identity=\"phone\"");
+    }
 }
