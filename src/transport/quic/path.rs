@@ -36,10 +36,16 @@ const SEND_WINDOW: u64 = 128 * 1024 * 1024;
 /// bytes went in two pieces each soon after the beginning, and at 5 % loss twice as many were lost.
 const BLACK_HOLE_COOLDOWN: Duration = Duration::from_secs(1);
 
-/// Most bytes of datagrams that wait: for the path, and for us to take them.
-///
-/// A tenth of a second of 80 Mbit/s, beyond which what is late is of less use than what is new.
-const DATAGRAMS: usize = 1024 * 1024;
+/// Most bytes of datagrams that wait for a link: a tenth of a second of 80 Mbit/s, beyond which what is
+/// late is of less use than what is new.
+const WAITING_FOR_LINK: usize = 1024 * 1024;
+
+/// The same where there is no link, and they wait for the peer to get a processor. That takes some
+/// 20 ms where all are busy, in which 1 MiB overflowed at 200 MB/s.
+const WAITING_FOR_PEER: usize = 8 * 1024 * 1024;
+
+/// Most bytes of datagrams that wait for us to take them.
+const WAITING_FOR_US: usize = 4 * 1024 * 1024;
 
 /// Longest silence before a connection counts as lost.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -144,8 +150,11 @@ impl Path {
             .send_window(SEND_WINDOW)
             .max_concurrent_bidi_streams(VarInt::from_u32(bidi))
             .max_concurrent_uni_streams(VarInt::from_u32(uni))
-            .datagram_receive_buffer_size(Some(DATAGRAMS))
-            .datagram_send_buffer_size(DATAGRAMS);
+            .datagram_receive_buffer_size(Some(WAITING_FOR_US))
+            .datagram_send_buffer_size(match self {
+                Self::Loopback => WAITING_FOR_PEER,
+                Self::Link(_) => WAITING_FOR_LINK,
+            });
         config
     }
 }
