@@ -19,6 +19,7 @@ use self::client::client_name;
 #[command(
     name = "rstun",
     version,
+    propagate_version = true,
     about = "Carries TCP and UDP between two machines through one encrypted QUIC connection",
     after_help = "Called through a link named rstund or rstunc, it is `rstun server` or `rstun client`.\n\
                   RUST_LOG sets how much is logged: error, warn, info (the default), debug or trace.",
@@ -40,7 +41,7 @@ pub enum Command {
     Client(ClientFlags),
     /// Connect standard input and output to a target at the server's side, once
     Connect(ConnectFlags),
-    /// Make a key and a certificate for a server
+    /// Make a key and a certificate for a server, or a client's key or secret
     Keygen(KeygenFlags),
     /// Measure what a tunnel does, on this machine or to a server
     Bench(BenchFlags),
@@ -239,8 +240,9 @@ pub struct BenchFlags {
     /// How many connections carry the bulk data, each number measured in turn
     #[arg(
         long,
+        value_name = "N,...",
         value_delimiter = ',',
-        default_values_t = [1, 8],
+        default_value = "1,8",
         value_parser = clap::value_parser!(u16).range(1..=1000)
     )]
     pub streams: Vec<u16>,
@@ -317,9 +319,12 @@ pub fn command() -> clap::Command {
 /// Clap's own text says it in several, with the whole usage behind it.
 pub fn explain(error: &clap::Error) -> String {
     let text = error.render().to_string();
-    let lines = text.lines().take_while(|l| !l.starts_with("Usage:"));
-    let words = lines.flat_map(str::split_whitespace).collect::<Vec<_>>();
-    format!("{}; see --help", words.join(" "))
+    let usage = |part: &&str| part.starts_with("Usage:") || part.starts_with("For more");
+    let parts = text.split("\n\n").map(str::trim_start);
+    let parts = parts.take_while(|part| !usage(part));
+    let lines = parts.map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
+    let explained: Vec<_> = lines.chain(["see --help".to_owned()]).collect();
+    explained.join("; ")
 }
 
 /// Certificates hold names in ASCII.
@@ -364,6 +369,14 @@ mod tests {
     }
 
     #[test]
+    fn each_program_tells_its_version() {
+        for line in ["rstun --version", "rstund --version", "rstunc -V"] {
+            let told = parse(line).unwrap_err().to_string();
+            assert!(told.contains(env!("CARGO_PKG_VERSION")), "{line}: {told}");
+        }
+    }
+
+    #[test]
     fn the_password_is_not_in_debug_output() {
         let cli = parse("rstund --password hunter2").unwrap();
         assert!(!format!("{cli:?}").contains("hunter2"));
@@ -378,7 +391,17 @@ mod tests {
              --server-addr <HOST[:PORT]> --addr-mapping <LOCAL^REMOTE>; see --help"
         );
         let unknown = parse("rstunc --mode Tunnelout2 --server-addr a").unwrap_err();
-        assert!(explain(&unknown).contains("[possible values: TunnelOut, TunnelIn]"));
+        assert_eq!(
+            explain(&unknown),
+            "error: invalid value 'Tunnelout2' for '--mode <MODE>' [possible values: TunnelOut, \
+             TunnelIn]; tip: a similar value exists: 'TunnelOut'; see --help"
+        );
+        let number = parse("rstund --drain x").unwrap_err();
+        assert_eq!(
+            explain(&number),
+            "error: invalid value 'x' for '--drain <SECONDS>': invalid digit found in string; see \
+             --help"
+        );
     }
 
     #[test]
