@@ -178,9 +178,13 @@ impl Access {
         match (&self.listen, listen) {
             (Listening::Listed(rules), _) => match rules.iter().any(|rule| rule.allows(listen)) {
                 true => Ok(()),
-                false => Err(format!(
-                    "{listen} is not in this client's listen at the server"
-                )),
+                false => {
+                    let everywhere = listen.addr().is_some_and(|addr| addr.ip.is_none());
+                    let whole = if everywhere { " on all addresses" } else { "" };
+                    Err(format!(
+                        "{listen}{whole} is not in this client's listen at the server"
+                    ))
+                }
             },
             (Listening::Unprivileged(dir), Listen::Unix { path, .. }) => {
                 may_make(dir.as_deref(), path)

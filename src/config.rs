@@ -74,11 +74,12 @@ impl ServerConfig {
     /// Completes and checks what was typed.
     pub fn new(flags: ServerFlags) -> Result<Self> {
         let downstream = tunnels::downstream(&flags.downstream)?;
-        let cert = existing_or_default(flags.cert, "--cert", keygen::CERTIFICATE)?;
+        let cert = existing_or_default(flags.cert, "--cert", keygen::CERTIFICATE)
+            .context("no certificate; `rstun keygen` makes one")?;
         let beside = || cert.with_file_name(keygen::PRIVATE_KEY);
         let key = flags.key.unwrap_or_else(beside);
-        let unix_dir = flags.unix_dir.map(std::path::absolute).transpose();
-        let access = Access::by_password(downstream, unix_dir.context("--unix-dir")?);
+        let unix_dir = flags.unix_dir.map(directory).transpose()?;
+        let access = Access::by_password(downstream, unix_dir);
         let clients = flags.clients.map(ClientsFile::load).transpose()?;
         let password = match clients {
             // Nobody need know a password where there are entries.
@@ -202,6 +203,16 @@ impl From<KeygenFlags> for keygen::Request {
     }
 }
 
+/// The directory for Unix sockets, by a path that does not depend on where we are.
+fn directory(path: PathBuf) -> Result<PathBuf> {
+    let shown = path.display();
+    let found = path.is_dir().then(|| std::path::absolute(&path));
+    found
+        .ok_or_else(|| anyhow!("there is no such directory"))
+        .and_then(|absolute| Ok(absolute?))
+        .with_context(|| format!("--unix-dir {shown}"))
+}
+
 /// A file that was named, or the one of that name among a systemd service's credentials or in the
 /// user's configuration directory.
 fn existing_or_default(path: Option<PathBuf>, flag: &str, name: &str) -> Result<PathBuf> {
@@ -242,7 +253,7 @@ impl CredentialFlags {
 /// What proves to a server who we are.
 fn credential(flags: CredentialFlags) -> Result<Credential> {
     Ok(match (flags.identity, flags.name) {
-        (Some(path), _) => Credential::Key(ClientIdentity::load(&path)?),
+        (Some(path), _) => Credential::Key(ClientIdentity::load(&path).context("--identity")?),
         (None, Some(name)) => Credential::Secret(name, password(flags.password)?),
         (None, None) => Credential::Password(password(flags.password)?),
     })
@@ -250,24 +261,29 @@ fn credential(flags: CredentialFlags) -> Result<Credential> {
 
 /// The password, from the first of: a flag, a file, the environment, systemd's credentials, a prompt.
 fn password(flags: PasswordFlags) -> Result<Password> {
-    let text = if let Some(text) = flags.password {
+    let (text, from) = if let Some(text) = flags.password {
         warn!(
             "--password shows the password to everyone on this machine; --password-file does not"
         );
-        Zeroizing::new(text)
+        (Zeroizing::new(text), "--password".to_owned())
     } else if let Some(path) = flags.password_file {
-        secret::read_line(&path)
-            .with_context(|| format!("cannot read --password-file {}", path.display()))?
+        let from = format!("--password-file {}", path.display());
+        let text = secret::read_line(&path).with_context(|| format!("cannot read {from}"))?;
+        (text, from)
     } else if let Some(text) = env::var_os(PASSWORD_VARIABLE) {
         let text = text.into_string();
-        Zeroizing::new(text.map_err(|_| anyhow!("{PASSWORD_VARIABLE} is not UTF-8"))?)
+        let text = text.map_err(|_| anyhow!("{PASSWORD_VARIABLE} is not UTF-8"))?;
+        (Zeroizing::new(text), PASSWORD_VARIABLE.to_owned())
     } else if let Some(path) = secret::credential(PASSWORD_CREDENTIAL) {
-        secret::read_line(&path).context("cannot read systemd's credential 'password'")?
+        let from = format!("systemd's credential '{PASSWORD_CREDENTIAL}'");
+        let text = secret::read_line(&path).with_context(|| format!("cannot read {from}"))?;
+        (text, from)
     } else if stdin().is_terminal() {
         let typed = rpassword::prompt_password("Password: ");
-        Zeroizing::new(typed.context("cannot read the password from the terminal")?)
+        let typed = typed.context("cannot read the password from the terminal")?;
+        (Zeroizing::new(typed), "the terminal".to_owned())
     } else {
         bail!("no password: give --password-file, {PASSWORD_VARIABLE} or --password");
     };
-    Password::new(text).ok_or_else(|| anyhow!("the password is empty"))
+    Password::new(text).ok_or_else(|| anyhow!("the password from {from} is empty"))
 }

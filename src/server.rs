@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use self::entrance::{Entrance, Place};
 use self::reload::Follower;
@@ -58,7 +58,7 @@ impl Server {
             secret,
             config.congestion,
         )
-        .with_context(|| format!("cannot listen on UDP {}", config.addr))?;
+        .with_context(|| format!("--addr {}: cannot listen on UDP there", config.addr))?;
         info!(
             "listening on {}, certificate SHA-256 {}",
             endpoint.local_addr(),
@@ -78,6 +78,13 @@ impl Server {
         };
         let clients = config.clients.as_ref();
         let entries = clients.map_or_else(Vec::new, |clients| clients.entries.clone());
+        if let Some(clients) = clients
+            && entries.is_empty()
+            && config.password.is_none()
+        {
+            let file = clients.path().display();
+            warn!("nobody can log in yet: --clients {file} lists no client");
+        }
         let follower = config.clients.map(Follower::watch).transpose()?;
         #[cfg(unix)]
         if let Some(user) = &config.user {

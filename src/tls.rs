@@ -38,8 +38,8 @@ impl ServerIdentity {
     /// Reads both files, DER or PEM, and checks that the key is the certificate's.
     pub fn load(cert: &Path, key: &Path) -> Result<Self> {
         let identity = Self {
-            chain: read_certificates(cert)?,
-            key: read_key(key)?,
+            chain: read_certificates(cert).context("--cert")?,
+            key: read_key(key).context("--key")?,
         };
         identity.config(&[], false).with_context(|| {
             format!(
@@ -126,18 +126,26 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
 }
 
 fn read_key(path: &Path) -> Result<Zeroizing<PrivateKeyDer<'static>>> {
-    let bytes = secret::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    parse_key(&bytes).map_err(|_| {
-        let certificate = CertificateDer::from(bytes.as_slice());
-        let swapped = ParsedCertificate::try_from(&certificate).is_ok()
-            || CertificateDer::from_pem_slice(&bytes).is_ok();
-        let hint = if swapped {
-            "it is a certificate; are --cert and --key swapped?"
-        } else {
-            "`rstun keygen` makes one"
-        };
-        anyhow!("{} holds no private key; {hint}", path.display())
-    })
+    let shown = path.display();
+    let no_key = |bytes: &[u8]| match is_certificate(bytes) {
+        true => {
+            anyhow!("{shown} is a certificate and no private key; are --cert and --key swapped?")
+        }
+        false => anyhow!("{shown} holds no private key; `rstun keygen` makes one"),
+    };
+    match (secret::read(path), read(path)) {
+        (Ok(bytes), _) => parse_key(&bytes).map_err(|_| no_key(&bytes)),
+        // To close a certificate to others would not make a key of it.
+        (Err(_), Ok(bytes)) if is_certificate(&bytes) && parse_key(&bytes).is_err() => {
+            Err(no_key(&bytes))
+        }
+        (Err(e), _) => Err(anyhow!(e).context(format!("cannot read {shown}"))),
+    }
+}
+
+fn is_certificate(bytes: &[u8]) -> bool {
+    ParsedCertificate::try_from(&CertificateDer::from(bytes)).is_ok()
+        || CertificateDer::from_pem_slice(bytes).is_ok()
 }
 
 fn parse_key(bytes: &[u8]) -> Result<Zeroizing<PrivateKeyDer<'static>>> {

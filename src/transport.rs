@@ -156,7 +156,9 @@ pub enum Lost {
     #[error("closed here")]
     Local,
     /// The peer has not been heard of for too long.
-    #[error("nothing was heard from the peer in time")]
+    #[error(
+        "nothing was heard from the peer in time; it may be down, or a firewall may drop its UDP"
+    )]
     TimedOut,
     /// The peer knows nothing of the connection: it was started anew.
     #[error("the peer was started anew")]

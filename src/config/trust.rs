@@ -34,7 +34,7 @@ pub(super) fn trust(flags: &TrustFlags, server: Option<&HostPort>) -> Result<Tru
         "nothing says which server is the right one; give --cert FILE, --pin SHA256, --trust \
          system or --trust first-use",
     )?;
-    Trust::load(&path)
+    Trust::load(&path).context("--cert")
 }
 
 fn first_use(server: Option<&HostPort>) -> Result<Trust> {

@@ -73,7 +73,10 @@ impl Trust {
                 "the server's certificate is none of --pin; the server logs its SHA-256 when it \
                  starts: give that, {ELSE}"
             ),
-            Self::System => format!("the system does not trust the server's certificate: {why}"),
+            Self::System => format!(
+                "the system does not trust the server's certificate, so that it takes --cert or \
+                 --pin if `rstun keygen` made it: {why}"
+            ),
             Self::FirstUse(known) => format!(
                 "the server's certificate is not the one of the first time; remove the line of {} \
                  from {} if it was changed, {ELSE}",
