@@ -73,7 +73,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__bench)
-            opts="-h --seconds --streams --scenario --payload --json --server-addr --congestion --password --password-file --name --identity --cert --pin --trust --help"
+            opts="-h -V --seconds --streams --scenario --payload --json --server-addr --congestion --password --password-file --name --identity --cert --pin --trust --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -139,7 +139,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__client)
-            opts="-L -R -D -h --server-addr --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --password --password-file --name --identity --cert --pin --trust --congestion --udp-timeout --drain --help"
+            opts="-L -R -D -h -V --server-addr --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --password --password-file --name --identity --cert --pin --trust --congestion --udp-timeout --drain --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -229,7 +229,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__connect)
-            opts="-h --server-addr --password --password-file --name --identity --cert --pin --trust --congestion --help"
+            opts="-h -V --server-addr --password --password-file --name --identity --cert --pin --trust --congestion --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -377,7 +377,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__keygen)
-            opts="-h --out-dir --host --client --secret --days --force --help"
+            opts="-h -V --out-dir --host --client --secret --days --force --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -407,7 +407,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__server)
-            opts="-h --addr --downstream --unix-dir --password --password-file --clients --cert --key --congestion --udp-timeout --drain --allow-bench --audit-log --user --help"
+            opts="-h -V --addr --downstream --unix-dir --password --password-file --clients --cert --key --congestion --udp-timeout --drain --allow-bench --audit-log --user --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

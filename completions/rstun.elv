@@ -25,7 +25,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand server 'Stand where both sides reach it, and carry clients'' tunnels'
             cand client 'Connect to a server, and keep tunnels up'
             cand connect 'Connect standard input and output to a target at the server''s side, once'
-            cand keygen 'Make a key and a certificate for a server'
+            cand keygen 'Make a key and a certificate for a server, or a client''s key or secret'
             cand bench 'Measure what a tunnel does, on this machine or to a server'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
@@ -46,6 +46,8 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --allow-bench 'Let clients load this server with `rstun bench --server-addr`'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
         }
         &'rstun;client'= {
             cand --server-addr 'Server to connect to; the port is 6060 if left out'
@@ -69,6 +71,8 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --drain 'Time that open connections have to finish after Ctrl-C or SIGTERM'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
         }
         &'rstun;connect'= {
             cand --server-addr 'Server to go through, by a running client of it or else by a connection of its own [default: that of the client that runs]'
@@ -82,6 +86,8 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --congestion 'Congestion control of what this side sends'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
         }
         &'rstun;keygen'= {
             cand --out-dir 'Directory for the files, made if it is not there'
@@ -92,6 +98,8 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --force 'Replace files that are there'
             cand -h 'Print help'
             cand --help 'Print help'
+            cand -V 'Print version'
+            cand --version 'Print version'
         }
         &'rstun;bench'= {
             cand --seconds 'Time for each measurement'
@@ -110,12 +118,14 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --json 'Print JSON in place of a table'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
         }
         &'rstun;help'= {
             cand server 'Stand where both sides reach it, and carry clients'' tunnels'
             cand client 'Connect to a server, and keep tunnels up'
             cand connect 'Connect standard input and output to a target at the server''s side, once'
-            cand keygen 'Make a key and a certificate for a server'
+            cand keygen 'Make a key and a certificate for a server, or a client''s key or secret'
             cand bench 'Measure what a tunnel does, on this machine or to a server'
             cand help 'Print this message or the help of the given subcommand(s)'
         }

@@ -29,7 +29,7 @@ complete -c rstun -n "__fish_rstun_needs_command" -s V -l version -d 'Print vers
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "server" -d 'Stand where both sides reach it, and carry clients\' tunnels'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "client" -d 'Connect to a server, and keep tunnels up'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "connect" -d 'Connect standard input and output to a target at the server\'s side, once'
-complete -c rstun -n "__fish_rstun_needs_command" -f -a "keygen" -d 'Make a key and a certificate for a server'
+complete -c rstun -n "__fish_rstun_needs_command" -f -a "keygen" -d 'Make a key and a certificate for a server, or a client\'s key or secret'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "bench" -d 'Measure what a tunnel does, on this machine or to a server'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l addr -d 'UDP address to listen on; a bare port means all addresses' -r
@@ -49,6 +49,7 @@ complete -c rstun -n "__fish_rstun_using_subcommand server" -l audit-log -d 'Fil
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l user -d 'User to go on as when the port is bound, if started by root' -r
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l allow-bench -d 'Let clients load this server with `rstun bench --server-addr`'
 complete -c rstun -n "__fish_rstun_using_subcommand server" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rstun -n "__fish_rstun_using_subcommand server" -s V -l version -d 'Print version'
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l server-addr -d 'Server to connect to; the port is 6060 if left out' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l mode -d 'Direction of each --addr-mapping' -r -f -a "TunnelOut\t'The client listens, traffic goes out at the server\'s side'
 TunnelIn\t'The server listens, traffic comes in to the client\'s side'"
@@ -70,6 +71,7 @@ newreno\t'What TCP did before that'"
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l udp-timeout -d 'Silence after which a UDP flow is over, where its tunnel has no ?timeout=' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l drain -d 'Time that open connections have to finish after Ctrl-C or SIGTERM' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rstun -n "__fish_rstun_using_subcommand client" -s V -l version -d 'Print version'
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l server-addr -d 'Server to go through, by a running client of it or else by a connection of its own [default: that of the client that runs]' -r
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l password -d 'Password; others on this machine can see it in the list of processes' -r
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l password-file -d 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd\'s credential \'password\', or a prompt]' -r -F
@@ -83,6 +85,7 @@ complete -c rstun -n "__fish_rstun_using_subcommand connect" -l congestion -d 'C
 cubic\t'What most of TCP does'
 newreno\t'What TCP did before that'"
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rstun -n "__fish_rstun_using_subcommand connect" -s V -l version -d 'Print version'
 complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l out-dir -d 'Directory for the files, made if it is not there' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l host -d 'Name or IP address to write into the certificate, repeatable' -r
 complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l client -d 'Make a key for this client in place of a server\'s, in NAME.pem, and print the client\'s entry' -r
@@ -90,6 +93,7 @@ complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l days -d 'Days unt
 complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l secret -d 'Make the client a secret in place of a key, in NAME.secret'
 complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l force -d 'Replace files that are there'
 complete -c rstun -n "__fish_rstun_using_subcommand keygen" -s h -l help -d 'Print help'
+complete -c rstun -n "__fish_rstun_using_subcommand keygen" -s V -l version -d 'Print version'
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l seconds -d 'Time for each measurement' -r
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l streams -d 'How many connections carry the bulk data, each number measured in turn' -r
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l scenario -d 'What to measure, repeatable [default: all]' -r -f -a "up\t'Bulk data from the client to the server'
@@ -112,9 +116,10 @@ complete -c rstun -n "__fish_rstun_using_subcommand bench" -l trust -d 'In place
 first-use\t'Nobody the first time; then its certificate has to stay the same'"
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l json -d 'Print JSON in place of a table'
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rstun -n "__fish_rstun_using_subcommand bench" -s V -l version -d 'Print version'
 complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect keygen bench help" -f -a "server" -d 'Stand where both sides reach it, and carry clients\' tunnels'
 complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect keygen bench help" -f -a "client" -d 'Connect to a server, and keep tunnels up'
 complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect keygen bench help" -f -a "connect" -d 'Connect standard input and output to a target at the server\'s side, once'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect keygen bench help" -f -a "keygen" -d 'Make a key and a certificate for a server'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect keygen bench help" -f -a "keygen" -d 'Make a key and a certificate for a server, or a client\'s key or secret'
 complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect keygen bench help" -f -a "bench" -d 'Measure what a tunnel does, on this machine or to a server'
 complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect keygen bench help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
