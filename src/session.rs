@@ -10,6 +10,7 @@ mod dial;
 mod flow;
 mod guest;
 mod http;
+mod local;
 mod login;
 mod socks5;
 mod welcome;
@@ -37,7 +38,8 @@ use crate::wire::{DecodeError, Message};
 
 pub use crate::wire::{ALPN, NO_TUNNEL};
 pub use datagram::Association;
-pub use flow::{FlowError, Local, Opener, Reached};
+pub use flow::{FlowError, Opener, Reached};
+pub use local::Local;
 pub use login::{Instance, LoggedIn, greet, login};
 pub use welcome::Newcomer;
 
@@ -134,6 +136,14 @@ impl Role {
             Self::Server(guest) => Some(guest),
         }
     }
+
+    /// Waits until the client may not go on as it is, and says why. Cancel-safe.
+    async fn unwelcome(&self) -> String {
+        match self {
+            Self::Client => std::future::pending().await,
+            Self::Server(guest) => guest.unwelcome().await,
+        }
+    }
 }
 
 /// A session that is up.
@@ -221,21 +231,12 @@ impl Session {
     ) -> Ended {
         // However this ends, no flow outlives it.
         let _guard = self.token.clone().drop_guard();
-        let mut listening = JoinSet::new();
-        for (number, tunnel, listener) in std::mem::take(&mut self.listeners) {
-            let opener = self.opener.clone();
-            listening.spawn(async move { opener.carry_all(number, tunnel, listener).await });
-        }
+        let mut listening = self.listen();
         self.datagrams.start();
         let connection = self.connection.clone();
         let mut credit = std::pin::pin!(connection.exchange_credit());
-        let guest = self.role.guest().cloned();
-        let unwelcome = async {
-            match &guest {
-                Some(guest) => guest.unwelcome().await,
-                None => std::future::pending().await,
-            }
-        };
+        let side = self.role.clone();
+        let unwelcome = side.unwelcome();
         let mut unwelcome = std::pin::pin!(unwelcome);
         let mut deadline = None;
         // When the peer has to have been heard, and what had been heard of it before.
@@ -249,11 +250,7 @@ impl Session {
                 () = stop.cancelled(), if !stopping => {
                     let end = Instant::now() + drain;
                     deadline = Some(end);
-                    self.drain(&mut listening);
-                    self.flows.close();
-                    // It fails with the connection, of which the first branch will tell; and it may
-                    // take as long as a peer likes that reads nothing.
-                    let _ = timeout_at(end, self.control.write(&Message::Drain)).await;
+                    self.stop(&mut listening, end).await;
                 }
                 () = summons.leave.cancelled() => break Ended::Superseded,
                 () = summons.probe.notified(), if doubt.is_none() => {
@@ -302,6 +299,25 @@ impl Session {
         };
         self.connection.close(code, reason).await;
         ended
+    }
+
+    /// Carries the visitors of all that this side listens on for the session's sake.
+    fn listen(&mut self) -> JoinSet<()> {
+        let mut listening = JoinSet::new();
+        for (number, tunnel, listener) in std::mem::take(&mut self.listeners) {
+            let opener = self.opener.clone();
+            listening.spawn(async move { opener.carry_all(number, tunnel, listener).await });
+        }
+        listening
+    }
+
+    /// Takes no new flows from now on, and has the peer know, which may take until `end`.
+    async fn stop(&mut self, listening: &mut JoinSet<()>, end: Instant) {
+        self.drain(listening);
+        self.flows.close();
+        // It fails with the connection, whose end is waited for elsewhere; and it may take as long as
+        // a peer likes that reads nothing.
+        let _ = timeout_at(end, self.control.write(&Message::Drain)).await;
     }
 
     /// Takes no new flows from now on.

@@ -8,8 +8,9 @@ use bytes::Bytes;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::flow::{Complaints, OPENING};
+use super::flow::OPENING;
 use super::guest::Guest;
+use super::local::Complaints;
 use crate::access::{Access, Held, is_bench};
 use crate::audit;
 use crate::connector::{self, DialError};

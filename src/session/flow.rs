@@ -2,27 +2,28 @@
 
 use std::future::Future;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::datagram::{Association, Datagrams, Tunnel};
 use super::http::Stream;
+use super::local::{Local, Speaks};
 use super::{http, socks5};
 use crate::access::{Held, Identity};
-use crate::listener::{Listener, Origin, UdpListener, Visitor};
+use crate::listener::{Listener, UdpListener, Visitor};
 use crate::proxy::socks5::Malformed;
 use crate::relay::{Broken, relay};
 use crate::socket::Socket;
 use crate::transport::{Connection, Description, Receiver, ResetCode, Sender, StreamError};
-use crate::tunnel::{Credentials, Listen, ProxyHeader, Target};
+use crate::tunnel::{ProxyHeader, Target};
 use crate::wire::{CONNECTED, FlowHeader};
 
 /// Longest that a visitor waits for the peer to allow one more stream, and that a peer may take to
@@ -34,9 +35,6 @@ const ANSWER: Duration = Duration::from_secs(30);
 
 /// Most bytes of a visitor's that go into the first packet with the header.
 const FIRST_BYTES: usize = 4 * 1024;
-
-/// Least time between two complaints about the same tunnel.
-const QUIET: Duration = Duration::from_secs(1);
 
 /// Why a visitor was not served to the end.
 #[derive(Debug, Error)]
@@ -181,9 +179,7 @@ impl Opener {
             Speaks::Http(auth) => http::serve(Some(self), number, auth.as_ref(), visitor).await,
         }
     }
-}
 
-impl Opener {
     /// Waits until no new flows are taken. Cancel-safe.
     pub(super) async fn draining(&self) {
         self.draining.cancelled().await;
@@ -215,9 +211,7 @@ impl Opener {
             Err(_) => Err(StreamError::Reset(ResetCode::TimedOut).into()),
         }
     }
-}
 
-impl Opener {
     /// Opens a UDP flow to a target ([`Target::Udp`]) that a visitor asked for, through the tunnel
     /// of this number or [`NO_TUNNEL`](super::NO_TUNNEL), whose complaints go to `tunnel`. It waits
     /// for nothing, and the far side knows of it with the first packet.
@@ -275,89 +269,6 @@ impl From<Stream> for Reached {
     }
 }
 
-/// A tunnel whose visitors arrive on this side.
-#[derive(Debug)]
-pub struct Local {
-    name: String,
-    speaks: Speaks,
-    complaints: Complaints,
-}
-
-/// What visitors speak to us.
-#[derive(Debug)]
-enum Speaks {
-    /// Not to us: all of it is for the target, which is told of them by such a header first.
-    Anything(Option<ProxyHeader>),
-    /// SOCKS5, with a password if there is one.
-    Socks5(Option<Credentials>),
-    /// HTTP, with a password if there is one.
-    Http(Option<Credentials>),
-}
-
-impl Local {
-    /// A tunnel to carry those through who arrive there, each introduced to its target by such a
-    /// header if one is wanted.
-    pub fn new(name: String, listen: &Listen, proxy: Option<ProxyHeader>) -> Self {
-        let speaks = match listen {
-            Listen::Socks5 { auth, .. } => Speaks::Socks5(auth.clone()),
-            Listen::Http { auth, .. } => Speaks::Http(auth.clone()),
-            Listen::Tcp(_) | Listen::Udp { .. } | Listen::Unix { .. } | Listen::Stdio => {
-                Speaks::Anything(proxy)
-            }
-        };
-        Self {
-            name,
-            speaks,
-            complaints: Complaints::default(),
-        }
-    }
-
-    /// Turns a visitor away for whom there is no session, in its own words as far as it takes any.
-    pub async fn turn_away(self: &Arc<Self>, visitor: Visitor) {
-        let (name, from) = (&self.name, visitor.from);
-        debug!("{name}: {from}: turned away, there is no connection to the server");
-        let served = match &self.speaks {
-            // Dropped, and so reset.
-            Speaks::Anything(_) => return,
-            Speaks::Socks5(auth) => socks5::serve(None, 0, self, auth.as_ref(), visitor).await,
-            Speaks::Http(auth) => http::serve(None, 0, auth.as_ref(), visitor).await,
-        };
-        if let Err(e) = served {
-            debug!("{name}: {from}: {e}");
-        }
-    }
-
-    /// Logs that the far side refused a flow.
-    pub(super) fn tell_refused(&self, code: ResetCode) {
-        let name = &self.name;
-        self.complaints
-            .say(|| format!("{name}: the far side reports: {code}"));
-    }
-
-    /// Logs that a visitor was turned away.
-    pub(super) fn tell_too_many(&self) {
-        let name = &self.name;
-        self.complaints
-            .say(|| format!("{name}: too many flows are open; a visitor was turned away"));
-    }
-
-    /// Logs how a flow ended.
-    fn tell(&self, from: Origin, outcome: &Result<(), FlowError>) {
-        let name = &self.name;
-        match outcome {
-            Ok(()) => debug!("{name}: {from} is done"),
-            Err(FlowError::TooMany) => self.tell_too_many(),
-            Err(FlowError::Broken(Broken::Remote(StreamError::Reset(code))))
-                // A proxy has told its visitor.
-                if *code != ResetCode::Broken && matches!(self.speaks, Speaks::Anything(_)) =>
-            {
-                self.tell_refused(*code);
-            }
-            Err(e) => debug!("{name}: {from}: {e}"),
-        }
-    }
-}
-
 /// A stream for a visitor, its header, and then the visitor's bytes.
 async fn carry(
     connection: &Connection,
@@ -394,30 +305,4 @@ fn first_packet(number: u32, proxy: Option<ProxyHeader>, visitor: &Visitor) -> i
     }
     packet.extend_from_slice(&early[..n]);
     Ok(packet.into())
-}
-
-/// Warnings about one tunnel, at most one in a second: visitors could fill the log otherwise.
-#[derive(Debug, Default)]
-pub(super) struct Complaints {
-    last: Mutex<Option<Instant>>,
-}
-
-impl Complaints {
-    pub(super) fn say(&self, text: impl FnOnce() -> String) {
-        match self.due() {
-            true => warn!("{}", text()),
-            false => debug!("{}", text()),
-        }
-    }
-
-    /// Whether there may be one now; then there may not for a while.
-    pub(super) fn due(&self) -> bool {
-        let now = Instant::now();
-        let mut last = self.last.lock().unwrap_or_else(|e| e.into_inner());
-        let due = last.is_none_or(|last| now - last >= QUIET);
-        if due {
-            *last = Some(now);
-        }
-        due
-    }
 }

@@ -10,7 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use self::association::Associated;
-use super::flow::{FlowError, Local, Opener, Reached};
+use super::flow::{FlowError, Opener, Reached};
+use super::local::Local;
 use crate::listener::{Origin, Visitor};
 use crate::proxy::socks5::{Decoded, Greeting, LONGEST, Login, Malformed, Method, Reply, Request};
 use crate::relay::Broken;

@@ -48,6 +48,35 @@ struct Opened {
     taken: bool,
 }
 
+impl Opened {
+    async fn dial(&mut self, number: u32, name: String, target: &Target, access: &Access) -> Grant {
+        match may_reach(access, target).await {
+            Ok(()) => {
+                self.dialed.push((number, name, target.clone()));
+                Grant::Open
+            }
+            Err(Unreachable::Unlisted(why) | Unreachable::Unknown(why)) => Grant::Refused(why),
+        }
+    }
+
+    fn listen(&mut self, number: u32, local: Local, listen: &Listen, access: &Access) -> Grant {
+        if let Err(why) = access.may_listen(listen) {
+            return Grant::Refused(why);
+        }
+        match Listener::bind(listen) {
+            Ok(listener) => {
+                let addr = listener.local_addr();
+                self.listeners.push((number, local, listener));
+                addr.map_or(Grant::Open, Grant::Listening)
+            }
+            Err(e) => {
+                self.taken |= e.kind() == io::ErrorKind::AddrInUse;
+                Grant::Refused(explain(listen, &e))
+            }
+        }
+    }
+}
+
 impl Newcomer {
     pub(super) fn new(
         connection: Connection,
@@ -128,30 +157,11 @@ impl Newcomer {
         for (number, tunnel) in (0..).zip(&self.tunnels) {
             let name = tunnel.to_string();
             let grant = match &tunnel.half {
-                Half::Dial(target) => match may_reach(&access, target).await {
-                    Ok(()) => {
-                        opened.dialed.push((number, name, target.clone()));
-                        Grant::Open
-                    }
-                    Err(Unreachable::Unlisted(why) | Unreachable::Unknown(why)) => {
-                        Grant::Refused(why)
-                    }
-                },
-                Half::Listen(listen, proxy) => match access.may_listen(listen) {
-                    Ok(()) => match Listener::bind(listen) {
-                        Ok(listener) => {
-                            let addr = listener.local_addr();
-                            let local = Local::new(name, listen, *proxy);
-                            opened.listeners.push((number, local, listener));
-                            addr.map_or(Grant::Open, Grant::Listening)
-                        }
-                        Err(e) => {
-                            opened.taken |= e.kind() == io::ErrorKind::AddrInUse;
-                            Grant::Refused(explain(listen, &e))
-                        }
-                    },
-                    Err(why) => Grant::Refused(why),
-                },
+                Half::Dial(target) => opened.dial(number, name, target, &access).await,
+                Half::Listen(listen, proxy) => {
+                    let local = Local::new(name, listen, *proxy);
+                    opened.listen(number, local, listen, &access)
+                }
             };
             opened.grants.push(grant);
         }

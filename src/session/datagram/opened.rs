@@ -11,7 +11,7 @@ use super::association::Queue;
 use super::{Content, Datagrams, Envelope, FlowId, Flows, MAX_FLOWS, REFUSAL, Word, whole};
 use crate::access::Held;
 use crate::pace;
-use crate::session::flow::Local;
+use crate::session::local::Local;
 use crate::socket::{Packet, Route, UdpPort};
 use crate::transport::ResetCode;
 use crate::wire::{FlowHeader, Introduction};

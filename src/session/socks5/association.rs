@@ -11,7 +11,8 @@ use tokio::task::JoinSet;
 use tracing::debug;
 
 use crate::proxy::socks5::{decode_datagram, encode_datagram_header};
-use crate::session::flow::{Local, Opener};
+use crate::session::flow::Opener;
+use crate::session::local::Local;
 use crate::session::{Association, FlowError};
 use crate::socket::{Packet, Route, Socket, UdpPort};
 use crate::tunnel::{HostPort, Target};
