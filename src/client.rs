@@ -3,8 +3,10 @@
 mod backoff;
 #[cfg(unix)]
 mod callers;
+mod connecting;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,22 +20,19 @@ use tracing::{debug, info, warn};
 
 use self::backoff::Backoff;
 use crate::config::ClientConfig;
-use crate::connector;
 #[cfg(unix)]
 use crate::control::{self, ControlSocket, Greeting};
 use crate::listener::{Listener, Origin, Visitor};
-use crate::session::{
-    self, ALPN, Ended, FlowError, Instance, Local, LoggedIn, Opener, SessionError,
-};
+use crate::session::{self, ALPN, FlowError, Instance, Local, LoggedIn, Opener, SessionError};
 use crate::stdio::Stdio;
-use crate::transport::{self, Congestion, Connection, Lost};
+use crate::transport::{CloseCode, Connection, Lost};
 use crate::tunnel::{Half, Listen};
 
 /// Longest that connecting to one address, and then the login, may take.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Head start of one of the server's addresses over the next (RFC 8305, section 5).
-const HEAD_START: Duration = Duration::from_millis(250);
+/// Head start of a connection that was out of hearing over one made since: the older has the flows.
+const SECOND_CHANCE: Duration = Duration::from_secs(1);
 
 /// Longest that a visitor waits for a session that is not there: a short outage does not show, and
 /// a long one does not hang.
@@ -160,14 +159,19 @@ impl Client {
         }
         info!("connecting to {}", self.config.server);
         let mut backoff = Backoff::new();
+        let mut next = None;
         while !self.stop.is_cancelled() {
             let stop = self.stop.clone();
-            let why = match stop.run_until_cancelled(self.log_in()).await {
+            let why = match stop.run_until_cancelled(self.log_in(next.take())).await {
                 None => break,
                 Some(Ok(logged_in)) => {
                     backoff.reset();
                     match self.carry(logged_in).await {
-                        Ended::Stopped | Ended::Superseded => break,
+                        Ended::Stopped => break,
+                        Ended::Superseded(connection) => {
+                            next = Some(connection);
+                            continue;
+                        }
                         Ended::Lost(lost) => format!("connection lost: {lost}"),
                     }
                 }
@@ -184,14 +188,12 @@ impl Client {
         Ok(())
     }
 
-    /// Resolves the server's name, connects to the first address that answers, and logs in.
-    async fn log_in(&self) -> Result<LoggedIn, SessionError> {
-        let failed = |e: String| SessionError::Lost(Lost::Failed(e));
-        let addrs = timeout(CONNECT_DEADLINE, connector::resolve(&self.config.server))
-            .await
-            .map_err(|_| failed("its name does not resolve in time".into()))?
-            .map_err(|e| failed(e.to_string()))?;
-        let connection = connect(addrs, &self.tls, self.config.congestion).await?;
+    /// Logs in to the server, over this connection or a new one.
+    async fn log_in(&self, connection: Option<Connection>) -> Result<LoggedIn, SessionError> {
+        let connection = match connection {
+            Some(connection) => connection,
+            None => connecting::connect(&self.config, &self.tls).await?,
+        };
         let remote = connection.remote_address();
         let tunnels = &self.config.tunnels;
         let login = session::login(connection, &self.config.password, self.instance, tunnels);
@@ -207,14 +209,66 @@ impl Client {
         Ok(logged_in)
     }
 
-    /// Runs a session to its end; visitors are carried through it as long as it takes them.
+    /// Runs a session to its end; visitors are carried through it as long as it takes them. One that
+    /// has become deaf ends when another connection can be had before it is heard again.
     async fn carry(&self, logged_in: LoggedIn) -> Ended {
         let session = logged_in.session;
-        self.current.send_replace(Some(session.opener()));
-        let never = CancellationToken::new();
-        let ended = session.run(&self.stop, &never, self.config.drain).await;
+        let opener = session.opener();
+        self.current.send_replace(Some(opener.clone()));
+        let leave = CancellationToken::new();
+        let mut run = pin!(session.run(&self.stop, &leave, self.config.drain));
+        let ended = tokio::select! {
+            ended = &mut run => ended.into(),
+            connection = self.replacement(&opener) => {
+                leave.cancel();
+                match run.await {
+                    session::Ended::Superseded => Ended::Superseded(connection),
+                    ended => ended.into(),
+                }
+            }
+        };
         self.current.send_replace(None);
         ended
+    }
+
+    /// Waits for a connection to take the place of one that is out of hearing. Cancel-safe.
+    async fn replacement(&self, opener: &Opener) -> Connection {
+        loop {
+            opener.deaf(true).await;
+            match connecting::connect(&self.config, &self.tls).await {
+                Ok(connection) => {
+                    // The way is open, so the older one is heard too if it lives.
+                    opener.probe();
+                    if timeout(SECOND_CHANCE, opener.deaf(false)).await.is_err() {
+                        return connection;
+                    }
+                    connection.close(CloseCode::Done, "not needed").await;
+                }
+                Err(lost) => {
+                    debug!("no other connection to {}: {lost}", self.config.server);
+                    sleep(SECOND_CHANCE).await;
+                }
+            }
+        }
+    }
+}
+
+/// How a session of the client's ended.
+enum Ended {
+    /// In order, as it was told to.
+    Stopped,
+    /// With its connection.
+    Lost(Lost),
+    /// In favour of this connection.
+    Superseded(Connection),
+}
+
+impl From<session::Ended> for Ended {
+    fn from(ended: session::Ended) -> Self {
+        match ended {
+            session::Ended::Lost(lost) => Self::Lost(lost),
+            session::Ended::Stopped | session::Ended::Superseded => Self::Stopped,
+        }
     }
 }
 
@@ -275,9 +329,20 @@ async fn receive(
             Some(_) = waiting.join_next() => continue,
         };
         let open = current.borrow().clone().filter(Opener::is_open);
-        if let Some(opener) = open {
-            drop(opener.carry(number, &tunnel, visitor));
-            continue;
+        match open {
+            Some(opener) if opener.is_deaf() => {
+                // Dropped, and so reset: it need not wait for nothing.
+                debug!(
+                    "{}: turned away, the server is out of hearing",
+                    visitor.from
+                );
+                continue;
+            }
+            Some(opener) => {
+                drop(opener.carry(number, &tunnel, visitor));
+                continue;
+            }
+            None => {}
         }
         let (tunnel, current) = (tunnel.clone(), current.clone());
         waiting.spawn(async move {
@@ -299,46 +364,4 @@ async fn next_session(mut current: watch::Receiver<Option<Opener>>) -> Option<Op
         .ok()?
         .ok()?;
     opener.clone()
-}
-
-/// Connects to all addresses, each a little later than the one before it; the first to answer wins.
-async fn connect(
-    addrs: Vec<SocketAddr>,
-    tls: &Arc<rustls::ClientConfig>,
-    congestion: Congestion,
-) -> Result<Connection, Lost> {
-    let mut attempts = JoinSet::new();
-    let mut addrs = addrs.into_iter();
-    let mut failure = Lost::TimedOut;
-    loop {
-        if let Some(addr) = addrs.next() {
-            let tls = tls.clone();
-            attempts.spawn(async move {
-                let connecting = transport::connect(addr, tls, congestion);
-                timeout(CONNECT_DEADLINE, connecting)
-                    .await
-                    .unwrap_or(Err(Lost::TimedOut))
-            });
-        }
-        let head_start = async {
-            match addrs.len() {
-                0 => std::future::pending().await,
-                _ => sleep(HEAD_START).await,
-            }
-        };
-        tokio::select! {
-            () = head_start => {}
-            attempt = attempts.join_next() => match attempt {
-                Some(Ok(Ok(connection))) => return Ok(connection),
-                // What a person has to mend is told before what may pass.
-                Some(Ok(Err(lost))) => {
-                    if !matches!(failure, Lost::Certificate) {
-                        failure = lost;
-                    }
-                }
-                Some(Err(_)) => {}
-                None => return Err(failure),
-            }
-        }
-    }
 }

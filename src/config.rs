@@ -16,10 +16,13 @@ use directories::ProjectDirs;
 use zeroize::Zeroizing;
 
 use crate::access::{Access, Password};
-use crate::cli::{self, BenchFlags, ClientFlags, KeygenFlags, PasswordFlags, ServerFlags};
+use crate::cli::{
+    self, BenchFlags, ClientFlags, CongestionFlags, IdleFlags, KeygenFlags, PasswordFlags,
+    ServerFlags,
+};
 use crate::keygen;
 use crate::tls::{PinnedCertificate, ServerIdentity};
-use crate::transport::Congestion;
+use crate::transport::{Congestion, Tuning};
 use crate::tunnel::{HostPort, ListenAddr, Tunnel};
 
 pub use connect::ConnectConfig;
@@ -39,8 +42,8 @@ pub struct ServerConfig {
     pub access: Access,
     /// Certificate and key.
     pub identity: ServerIdentity,
-    /// How much a connection has in flight.
-    pub congestion: Congestion,
+    /// How connections work.
+    pub tuning: Tuning,
     /// How long open flows may take to finish when told to stop.
     pub drain: Duration,
     /// Whether clients may measure this server.
@@ -67,7 +70,7 @@ impl ServerConfig {
                     ..Access::new(password(flags.password)?, downstream)
                 }
             },
-            congestion: flags.congestion.control.into(),
+            tuning: tuning(&flags.congestion, &flags.idle),
             drain: Duration::from_secs(flags.drain.seconds),
             allow_bench: flags.allow_bench,
         })
@@ -85,8 +88,8 @@ pub struct ClientConfig {
     pub password: Password,
     /// At least one.
     pub tunnels: Vec<Tunnel>,
-    /// How much a connection has in flight.
-    pub congestion: Congestion,
+    /// How connections work.
+    pub tuning: Tuning,
     /// How long open flows may take to finish when told to stop.
     pub drain: Duration,
     /// Whether others of the same user may use the connection too, through a control socket.
@@ -105,10 +108,17 @@ impl ClientConfig {
             tunnels,
             pinned: PinnedCertificate::load(&cert)?,
             password: password(flags.password)?,
-            congestion: flags.congestion.control.into(),
+            tuning: tuning(&flags.congestion, &flags.idle),
             drain: Duration::from_secs(flags.drain.seconds),
             control: true,
         })
+    }
+}
+
+pub(crate) fn tuning(congestion: &CongestionFlags, idle: &IdleFlags) -> Tuning {
+    Tuning {
+        congestion: congestion.control.into(),
+        idle_timeout: Duration::from_secs(idle.seconds),
     }
 }
 

@@ -7,6 +7,7 @@
 mod control;
 mod dial;
 mod flow;
+mod hearing;
 mod login;
 
 use std::collections::HashMap;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -113,6 +115,8 @@ pub struct Session {
     token: CancellationToken,
     /// Tells that no new flow may be opened, because one side drains.
     draining: CancellationToken,
+    /// Tells that the peer is out of hearing.
+    deaf: watch::Sender<bool>,
 }
 
 impl Session {
@@ -124,7 +128,7 @@ impl Session {
         listeners: Vec<(u32, Local, Listener)>,
     ) -> Self {
         let (token, draining) = (CancellationToken::new(), CancellationToken::new());
-        let flows = TaskTracker::new();
+        let (flows, deaf) = (TaskTracker::new(), watch::Sender::new(false));
         let access = match &role {
             Role::Client => None,
             Role::Server(access) => Some(access.clone()),
@@ -139,6 +143,7 @@ impl Session {
             flows.clone(),
             token.clone(),
             draining.clone(),
+            deaf.subscribe(),
         );
         Self {
             role,
@@ -150,6 +155,7 @@ impl Session {
             flows,
             token,
             draining,
+            deaf,
         }
     }
 
@@ -178,6 +184,9 @@ impl Session {
         }
         let connection = self.connection.clone();
         let mut credit = std::pin::pin!(connection.exchange_credit());
+        let role = self.role.clone();
+        let deaf = self.deaf.clone();
+        let mut hearing = std::pin::pin!(hearing::listen(&connection, &role, &deaf));
         let mut deadline = None;
         let ended = loop {
             let stopping = deadline.is_some();
@@ -206,6 +215,7 @@ impl Session {
                     Err(e) => break self.give_up(&e).await,
                 },
                 () = &mut credit => break self.give_up(&SessionError::Unexpected).await,
+                () = &mut hearing => unreachable!("it listens for ever"),
                 Ok((tx, rx)) = connection.accept() => self.accept(tx, rx, stopping),
             }
         };

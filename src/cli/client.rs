@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{CongestionFlags, DrainFlags, PasswordFlags};
+use super::{CongestionFlags, DrainFlags, IdleFlags, PasswordFlags};
 
 /// Flags of `rstun client`.
 #[derive(Args, Debug)]
@@ -63,6 +63,10 @@ pub struct ClientFlags {
     /// How much a connection has in flight
     #[command(flatten)]
     pub congestion: CongestionFlags,
+
+    /// When the server counts as lost
+    #[command(flatten)]
+    pub idle: IdleFlags,
 
     /// How it ends
     #[command(flatten)]

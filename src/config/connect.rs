@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{ClientConfig, DEFAULT_PORT, existing_or_default, password};
-use crate::cli::ConnectFlags;
+use super::{ClientConfig, DEFAULT_PORT, existing_or_default, password, tuning};
+use crate::cli::{ConnectFlags, IdleFlags};
 use crate::keygen;
 use crate::tls::PinnedCertificate;
 use crate::tunnel::{Direction, HostPort, Listen, Target, Tunnel};
@@ -74,7 +74,7 @@ impl ConnectConfig {
                 target: self.target,
                 proxy: None,
             }],
-            congestion: self.flags.congestion.control.into(),
+            tuning: tuning(&self.flags.congestion, &IdleFlags::default()),
             drain: Duration::ZERO,
             control: false,
         })

@@ -4,6 +4,7 @@ mod congestion;
 mod credit;
 mod moderation;
 mod path;
+mod probe;
 mod punctual;
 mod reassembly;
 mod socket;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use aws_lc_rs::hmac;
+use bytes::Bytes;
 use quinn::congestion::{Cubic, NewReno};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ConnectionError, EndpointConfig, TransportErrorCode, VarInt};
@@ -24,8 +26,10 @@ use rustls::AlertDescription;
 use self::credit::{Credit, FIRST_WINDOW, GROWTH};
 use self::moderation::Bulk;
 use self::path::Path;
+use self::probe::Leeway;
 use self::punctual::Punctual;
-use super::{CloseCode, Congestion, Description, Lost};
+use self::socket::BatchSocket;
+use super::{CloseCode, Congestion, Description, Lost, Tuning};
 use crate::tunnel::ListenAddr;
 
 #[doc(hidden)]
@@ -51,7 +55,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 pub struct Endpoint {
     inner: quinn::Endpoint,
     server: quinn::ServerConfig,
-    congestion: Congestion,
+    tuning: Tuning,
     bulk: Arc<Bulk>,
     addr: SocketAddr,
 }
@@ -65,7 +69,7 @@ impl Endpoint {
         addr: ListenAddr,
         tls: rustls::ServerConfig,
         secret: [u8; 32],
-        congestion: Congestion,
+        tuning: Tuning,
     ) -> io::Result<Self> {
         let socket = socket::bind(addr)?;
         let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
@@ -81,7 +85,7 @@ impl Endpoint {
         Ok(Self {
             inner: endpoint(config, Some(server.clone()), socket, &bulk)?,
             server,
-            congestion,
+            tuning,
             bulk,
             addr,
         })
@@ -97,7 +101,7 @@ impl Endpoint {
         Some(Attempt {
             incoming: self.inner.accept().await?,
             server: self.server.clone(),
-            congestion: self.congestion,
+            tuning: self.tuning,
             bulk: self.bulk.clone(),
         })
     }
@@ -115,7 +119,7 @@ impl Endpoint {
 pub struct Attempt {
     incoming: quinn::Incoming,
     server: quinn::ServerConfig,
-    congestion: Congestion,
+    tuning: Tuning,
     bulk: Arc<Bulk>,
 }
 
@@ -146,11 +150,13 @@ impl Attempt {
         let remote = self.incoming.remote_address();
         let mut config = self.server;
         let path = Path::to(remote);
-        let transport = path.config(self.congestion, RECEIVE_WINDOW_BEFORE_LOGIN, 1, 0);
+        let leeway = Arc::default();
+        let window = RECEIVE_WINDOW_BEFORE_LOGIN;
+        let transport = path.config(self.tuning, &leeway, window, 1, 0);
         config.transport_config(Arc::new(transport));
         let connecting = self.incoming.accept_with(Arc::new(config)).map_err(lost)?;
         let connection = connecting.await.map_err(lost)?;
-        Ok(Connection::new(connection, None, self.bulk))
+        Ok(Connection::new(connection, None, self.bulk, leeway))
     }
 }
 
@@ -159,14 +165,10 @@ impl Attempt {
 pub async fn connect(
     remote: SocketAddr,
     tls: Arc<rustls::ClientConfig>,
-    congestion: Congestion,
+    tuning: Tuning,
 ) -> Result<Connection, Lost> {
     let failed = |e: &dyn fmt::Display| Lost::Failed(e.to_string());
-    let any: IpAddr = match remote {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = socket::bind(SocketAddr::new(any, 0).into()).map_err(|e| failed(&e))?;
+    let socket = bind_towards(remote).map_err(|e| failed(&e))?;
     let path = Path::to(remote);
     let mut config = EndpointConfig::default();
     config
@@ -176,8 +178,10 @@ pub async fn connect(
     let endpoint = endpoint(config, None, socket, &bulk).map_err(|e| failed(&e))?;
     let tls = QuicClientConfig::try_from(tls).map_err(|e| failed(&e))?;
     let mut client = quinn::ClientConfig::new(Arc::new(tls));
+    let leeway = Arc::default();
     client.transport_config(Arc::new(path.config(
-        congestion,
+        tuning,
+        &leeway,
         RECEIVE_WINDOW,
         MAX_FLOWS,
         1,
@@ -187,24 +191,45 @@ pub async fn connect(
         .connect_with(client, remote, "rstun")
         .map_err(|e| failed(&e))?;
     let connection = connecting.await.map_err(lost)?;
-    Ok(Connection::new(connection, Some(endpoint), bulk))
+    let own = Own {
+        endpoint,
+        payload: path.max_payload(),
+        bulk: bulk.clone(),
+    };
+    Ok(Connection::new(connection, Some(own), bulk, leeway))
 }
 
 /// An encrypted connection to a peer. Clones are the same connection.
 #[derive(Clone, Debug)]
 pub struct Connection {
     inner: quinn::Connection,
-    /// At the client, the socket, which is this connection's alone.
-    endpoint: Option<quinn::Endpoint>,
+    /// At the client.
+    own: Option<Own>,
     credit: Arc<Credit>,
+    leeway: Arc<Leeway>,
+}
+
+/// A socket that is one connection's alone.
+#[derive(Clone, Debug)]
+struct Own {
+    endpoint: quinn::Endpoint,
+    /// Largest payload that can come, in bytes.
+    payload: u16,
+    bulk: Arc<Bulk>,
 }
 
 impl Connection {
-    fn new(inner: quinn::Connection, endpoint: Option<quinn::Endpoint>, bulk: Arc<Bulk>) -> Self {
+    fn new(
+        inner: quinn::Connection,
+        own: Option<Own>,
+        bulk: Arc<Bulk>,
+        leeway: Arc<Leeway>,
+    ) -> Self {
         Self {
             inner,
-            endpoint,
+            own,
             credit: Arc::new(Credit::new(bulk)),
+            leeway,
         }
     }
 
@@ -268,6 +293,34 @@ impl Connection {
         }
     }
 
+    /// UDP packets that have come from the peer so far.
+    pub fn packets_heard(&self) -> u64 {
+        self.inner.stats().udp_rx.datagrams
+    }
+
+    /// Sends something small that the peer has to acknowledge, whatever is in flight.
+    pub fn probe(&self) {
+        self.leeway.widen();
+        // Only a connection that is lost takes none.
+        let _ = self.inner.send_datagram(Bytes::new());
+    }
+
+    /// Ends what [`Connection::probe`] began: the peer is heard.
+    pub fn relax(&self) {
+        self.leeway.close();
+    }
+
+    /// At a client, goes on from a new local socket, in case that a NAT, a firewall or a route holds
+    /// something against the old one. At a server it does nothing.
+    pub fn rebind(&self) -> io::Result<()> {
+        let Some(own) = &self.own else {
+            return Ok(());
+        };
+        let socket = bind_towards(self.inner.remote_address())?;
+        let socket = BatchSocket::new(socket, own.payload.into(), own.bulk.clone())?;
+        own.endpoint.rebind_abstract(Arc::new(socket))
+    }
+
     /// What the connection works with as of now.
     pub fn describe(&self) -> Description {
         let controller = self.inner.congestion_state().into_any();
@@ -292,10 +345,19 @@ impl Connection {
     pub async fn close(&self, code: CloseCode, reason: &str) {
         self.inner
             .close(VarInt::from_u32(code as u32), reason.as_bytes());
-        if let Some(endpoint) = &self.endpoint {
-            let _ = tokio::time::timeout(GOODBYE, endpoint.wait_idle()).await;
+        if let Some(own) = &self.own {
+            let _ = tokio::time::timeout(GOODBYE, own.endpoint.wait_idle()).await;
         }
     }
+}
+
+/// A client's socket: any address and port of the family.
+fn bind_towards(remote: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    let any: IpAddr = match remote {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    socket::bind(SocketAddr::new(any, 0).into())
 }
 
 fn varint(n: u64) -> VarInt {
@@ -310,7 +372,7 @@ fn endpoint(
 ) -> io::Result<quinn::Endpoint> {
     let runtime = Arc::new(Punctual);
     let largest = config.get_max_udp_payload_size();
-    let socket = socket::BatchSocket::new(socket, largest as usize, bulk.clone())?;
+    let socket = BatchSocket::new(socket, largest as usize, bulk.clone())?;
     quinn::Endpoint::new_with_abstract_socket(config, server, Arc::new(socket), runtime)
 }
 

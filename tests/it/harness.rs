@@ -14,6 +14,7 @@ use tempfile::TempDir;
 #[cfg(target_os = "linux")]
 pub(crate) mod link;
 pub(crate) mod load;
+pub(crate) mod nat;
 pub(crate) mod sockets;
 pub(crate) mod tunnel;
 
@@ -170,6 +171,10 @@ pub(crate) enum Signal {
     Terminate,
     /// What Ctrl-C sends.
     Interrupt,
+    /// What makes it sleep, as far as it can tell.
+    Stop,
+    /// What wakes it up.
+    Continue,
 }
 
 /// How a program ended and what it said.
@@ -293,6 +298,8 @@ impl Program {
         let name = match signal {
             Signal::Terminate => "TERM",
             Signal::Interrupt => "INT",
+            Signal::Stop => "STOP",
+            Signal::Continue => "CONT",
         };
         let script = format!("kill -{name} {}", self.child.id());
         let status = Command::new("sh").args(["-c", &script]).status();

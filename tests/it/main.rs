@@ -22,6 +22,8 @@ mod lossy;
 #[cfg(target_os = "linux")]
 mod memory;
 mod modes;
+#[cfg(target_os = "linux")]
+mod outage;
 mod password;
 mod proxy_header;
 mod ranges;
