@@ -31,8 +31,12 @@ use crate::tunnel::{Half, Listen};
 /// Longest that connecting to one address, and then the login, may take.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Head start of a connection that was out of hearing over one made since: the older has the flows.
-const SECOND_CHANCE: Duration = Duration::from_secs(1);
+/// Head start of a connection that was out of hearing over one made since: the older has the flows. It
+/// is looked at each second whether it is heard.
+const SECOND_CHANCE: Duration = Duration::from_millis(2200);
+
+/// Time between attempts to connect beside a connection that is out of hearing.
+const ANOTHER_TRY: Duration = Duration::from_secs(1);
 
 /// Longest that a visitor waits for a session that is not there: a short outage does not show, and
 /// a long one does not hang.
@@ -246,7 +250,7 @@ impl Client {
                 }
                 Err(lost) => {
                     debug!("no other connection to {}: {lost}", self.config.server);
-                    sleep(SECOND_CHANCE).await;
+                    sleep(ANOTHER_TRY).await;
                 }
             }
         }

@@ -42,7 +42,9 @@ struct Look {
 struct Hearing {
     patience: Duration,
     packets: u64,
-    last: Instant,
+    /// Time without any, in which this process was awake.
+    silence: Duration,
+    last_look: Instant,
     /// Probes without an answer.
     unanswered: u32,
 }
@@ -52,7 +54,8 @@ impl Hearing {
         Self {
             patience,
             packets,
-            last: now,
+            silence: Duration::ZERO,
+            last_look: now,
             unanswered: 0,
         }
     }
@@ -63,14 +66,16 @@ impl Hearing {
             // At some time since the last look; the peer is given the benefit of it.
             *self = Self::new(self.patience, packets, now);
         }
-        let silence = now - self.last;
-        let probe = silence >= self.patience;
+        // A look that comes late says that we were asleep, and nothing of the peer.
+        self.silence += (now - self.last_look).min(2 * PACE);
+        self.last_look = now;
+        let probe = self.silence >= self.patience;
         self.unanswered += u32::from(probe);
         Look {
             probe,
             // Not with each: an answer on a slow path finds its socket replaced but once.
             rebind: probe && self.unanswered > 2 && self.unanswered % 2 == 1,
-            deaf: silence >= DEAF_AFTER,
+            deaf: self.silence >= DEAF_AFTER,
         }
     }
 }
@@ -92,12 +97,10 @@ pub(super) async fn listen(connection: &Connection, role: &Role, deaf: &watch::S
         let now = looks.tick().await;
         let was_silent = hearing.unanswered > 0;
         let look = hearing.look(connection.packets_heard(), now);
-        if look.probe {
-            connection.probe();
-        } else if was_silent {
-            // It is heard again: what was sent to it in vain meanwhile is to be sent again at once.
-            connection.probe();
-            connection.relax();
+        match (look.probe, was_silent) {
+            // Also when it is heard again: what was sent to it in vain shows by the answer.
+            (true, _) | (false, true) => connection.probe(),
+            (false, false) => connection.relax(),
         }
         if look.rebind
             && let Err(e) = connection.rebind()
@@ -107,8 +110,8 @@ pub(super) async fn listen(connection: &Connection, role: &Role, deaf: &watch::S
         if deaf.send_if_modified(|deaf| std::mem::replace(deaf, look.deaf) != look.deaf) {
             match look.deaf {
                 true => {
-                    since = hearing.last;
-                    let s = (now - since).as_secs();
+                    since = now - hearing.silence;
+                    let s = hearing.silence.as_secs();
                     warn!("{from}: nothing heard from {peer} for {s} s; open flows wait for it");
                 }
                 false => info!(
@@ -152,5 +155,13 @@ mod tests {
         assert!(looks[..10].iter().filter(|look| look.rebind).count() >= 3);
         assert!(!looks[10].deaf && !looks[10].probe);
         assert!(looks[11].probe && !looks[11].rebind);
+    }
+
+    #[test]
+    fn sleep_is_no_silence() {
+        let start = Instant::now();
+        let mut hearing = Hearing::new(CLIENT_PATIENCE, 0, start);
+        let look = hearing.look(0, start + Duration::from_secs(3600));
+        assert!(look.probe && !look.deaf);
     }
 }

@@ -7,6 +7,7 @@ mod path;
 mod probe;
 mod punctual;
 mod reassembly;
+mod slumber;
 mod socket;
 mod stream;
 
@@ -28,6 +29,7 @@ use self::moderation::Bulk;
 use self::path::Path;
 use self::probe::Leeway;
 use self::punctual::Punctual;
+use self::slumber::Slumber;
 use self::socket::BatchSocket;
 use super::{CloseCode, Congestion, Description, Lost, Tuning};
 use crate::tunnel::ListenAddr;
@@ -317,7 +319,12 @@ impl Connection {
             return Ok(());
         };
         let socket = bind_towards(self.inner.remote_address())?;
-        let socket = BatchSocket::new(socket, own.payload.into(), own.bulk.clone())?;
+        let socket = BatchSocket::new(
+            socket,
+            own.payload.into(),
+            own.bulk.clone(),
+            Some(Slumber::new()),
+        )?;
         own.endpoint.rebind_abstract(Arc::new(socket))
     }
 
@@ -372,7 +379,9 @@ fn endpoint(
 ) -> io::Result<quinn::Endpoint> {
     let runtime = Arc::new(Punctual);
     let largest = config.get_max_udp_payload_size();
-    let socket = BatchSocket::new(socket, largest as usize, bulk.clone())?;
+    // A server may well have nothing to do for long.
+    let slumber = server.is_none().then(Slumber::new);
+    let socket = BatchSocket::new(socket, largest as usize, bulk.clone(), slumber)?;
     quinn::Endpoint::new_with_abstract_socket(config, server, Arc::new(socket), runtime)
 }
 

@@ -14,11 +14,11 @@ use std::time::Instant;
 use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics};
 use quinn_proto::RttEstimator;
 
-/// What a probe opens the window by, in bytes: quinn's own probes, which are in flight too, are
-/// made up for by it, and what else goes out with it is no load on any path.
-const ROOM: u64 = 16 * 1024;
+/// Packets that a probe opens the window by: quinn's own probes, which are in flight too, are made up
+/// for by it, and what else goes out with it is no load on any path.
+const ROOM: u64 = 16;
 
-/// How far the window of one connection is open beyond what its controller says, in bytes.
+/// By how many packets the window of a connection is open beyond what its controller says.
 #[derive(Debug, Default)]
 pub(super) struct Leeway(AtomicU64);
 
@@ -44,6 +44,7 @@ impl ControllerFactory for Probing {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
         Box::new(Probed {
             inner: self.inner.clone().build(now, current_mtu),
+            mtu: current_mtu,
             leeway: self.leeway.clone(),
         })
     }
@@ -52,6 +53,8 @@ impl ControllerFactory for Probing {
 /// A controller, and what its window is opened by.
 struct Probed {
     inner: Box<dyn Controller>,
+    /// Bytes.
+    mtu: u16,
     leeway: Arc<Leeway>,
 }
 
@@ -100,11 +103,12 @@ impl Controller for Probed {
     }
 
     fn on_mtu_update(&mut self, new_mtu: u16) {
+        self.mtu = new_mtu;
         self.inner.on_mtu_update(new_mtu);
     }
 
     fn window(&self) -> u64 {
-        self.inner.window() + self.leeway.0.load(Relaxed)
+        self.inner.window() + self.leeway.0.load(Relaxed) * u64::from(self.mtu)
     }
 
     fn metrics(&self) -> ControllerMetrics {
@@ -114,6 +118,7 @@ impl Controller for Probed {
     fn clone_box(&self) -> Box<dyn Controller> {
         Box::new(Self {
             inner: self.inner.clone_box(),
+            mtu: self.mtu,
             leeway: self.leeway.clone(),
         })
     }
@@ -146,7 +151,7 @@ mod tests {
         leeway.widen();
         // A path that is made from another shares it.
         for controller in [&controller, &controller.clone_box()] {
-            assert_eq!(controller.window(), window + 2 * ROOM);
+            assert_eq!(controller.window(), window + 2 * ROOM * 1200);
         }
         leeway.close();
         assert_eq!(controller.window(), window);

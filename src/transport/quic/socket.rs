@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Once};
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
 use quinn::{AsyncUdpSocket, UdpPoller};
@@ -15,6 +16,7 @@ use tokio::io::unix::AsyncFd;
 use tracing::warn;
 
 use super::moderation::{Bulk, Reader};
+use super::slumber::Slumber;
 use crate::tunnel::ListenAddr;
 
 /// Bytes asked for in each direction; the usual 208 KiB drop packets at speed.
@@ -79,6 +81,8 @@ pub(super) struct BatchSocket {
     reader: Mutex<Reader>,
     state: UdpSocketState,
     receive_segments: usize,
+    /// At a client.
+    slumber: Option<Slumber>,
     /// The kernel's buffer was full at the last attempt to send.
     blocked: AtomicBool,
 }
@@ -89,6 +93,7 @@ impl BatchSocket {
         socket: UdpSocket,
         largest_payload: usize,
         bulk: Arc<Bulk>,
+        slumber: Option<Slumber>,
     ) -> io::Result<Self> {
         let state = UdpSocketState::new((&socket).into())?;
         // Quinn multiplies the two into the size of a receive buffer, of which 64 KiB can be used.
@@ -99,8 +104,19 @@ impl BatchSocket {
             socket,
             state,
             receive_segments,
+            slumber,
             blocked: AtomicBool::new(false),
         })
+    }
+
+    /// After a sleep of the process, forgets what has come meanwhile, for quinn to hold it lost.
+    fn wake(&self) {
+        let Some(slumber) = &self.slumber else {
+            return;
+        };
+        if slumber.is_over(Instant::now()) {
+            while self.socket.recv(&mut [0; 1]).is_ok() {}
+        }
     }
 
     fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
@@ -121,6 +137,7 @@ impl AsyncUdpSocket for BatchSocket {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.wake();
         let segment = match transmit.segment_size {
             Some(size) if transmit.contents.len() > MAX_BATCH => size,
             _ => return self.send(transmit),
@@ -150,6 +167,7 @@ impl AsyncUdpSocket for BatchSocket {
         bufs: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
+        self.wake();
         let mut reader = self.reader.lock().unwrap_or_else(|e| e.into_inner());
         reader.poll_recv(cx, meta, |socket, meta| {
             self.state.recv(socket.into(), bufs, meta)
