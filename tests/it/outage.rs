@@ -26,6 +26,9 @@ const PAUSE: Duration = Duration::from_secs(2 * 2);
 /// What is promised for noticing a fault, twice.
 const NOTICE: Duration = Duration::from_secs(2 * 10);
 
+/// What is promised for a path whose packets become smaller.
+const SHRINKING: Duration = Duration::from_secs(3);
+
 /// Nothing gets through, in mid-transfer both ways.
 fn a_minute_of_darkness(mode: Mode) {
     let Some(link) = Link::mostly_idle("delay=25 rate=50") else {
@@ -131,6 +134,31 @@ fn client_stopped_for_a_minute() {
     let pauses = pauses(&transfers, before.map(|n| n + (4 << 20)), Instant::now());
     say(&format!("{pauses:.2?} up and down for 4 MiB more"));
     assert!(pauses.iter().all(|pause| *pause < PAUSE), "{pauses:?}");
+    end(transfers);
+    assert_eq!(tunnel.client.count("connected to "), 1);
+}
+
+/// A route changes to one that carries less, and says nothing, in mid-transfer both ways.
+#[test]
+fn the_path_shrinks() {
+    let Some(link) = Link::new("delay=10 rate=50") else {
+        return;
+    };
+    let tunnel = Tunnel::over(&link, Mode::Out);
+    let transfers = both_ways(&link.at_client(|| tunnel.flow()));
+    for transfer in &transfers {
+        transfer.wait_for(4 << 20);
+    }
+    link.set("mtu=1280");
+    let before = transfers.each_ref().map(Transfer::arrived);
+    // More than can have been on the way in packets that still fitted.
+    let pauses = pauses(&transfers, before.map(|n| n + (1 << 20)), Instant::now());
+    say(&format!("{pauses:.2?} up and down for 1 MiB more"));
+    assert!(
+        pauses.iter().all(|pause| *pause < 2 * SHRINKING),
+        "{pauses:?}"
+    );
+    link.set("rate=0");
     end(transfers);
     assert_eq!(tunnel.client.count("connected to "), 1);
 }
