@@ -83,6 +83,10 @@ pub struct ServerFlags {
     #[command(flatten)]
     pub idle: IdleFlags,
 
+    /// When UDP flows end
+    #[command(flatten)]
+    pub udp: UdpFlags,
+
     /// How it ends
     #[command(flatten)]
     pub drain: DrainFlags,
@@ -152,6 +156,19 @@ impl Default for IdleFlags {
     fn default() -> Self {
         Self { seconds: 300 }
     }
+}
+
+/// When UDP flows end.
+#[derive(Args, Debug)]
+pub struct UdpFlags {
+    /// Silence after which a UDP flow is over, where its tunnel has no ?timeout=
+    #[arg(
+        long = "udp-timeout",
+        value_name = "SECONDS",
+        default_value_t = 60,
+        value_parser = clap::value_parser!(u64).range(1..=86_400)
+    )]
+    pub timeout: u64,
 }
 
 /// How a program ends.

@@ -22,7 +22,7 @@ use self::backoff::Backoff;
 use crate::config::ClientConfig;
 #[cfg(unix)]
 use crate::control::{self, ControlSocket, Greeting};
-use crate::listener::{Listener, Origin, Visitor};
+use crate::listener::{Listener, Origin, UdpListener, Visitor};
 use crate::session::{self, ALPN, FlowError, Instance, Local, LoggedIn, Opener, SessionError};
 use crate::stdio::Stdio;
 use crate::transport::{CloseCode, Connection, Lost};
@@ -200,7 +200,9 @@ impl Client {
         };
         let remote = connection.remote_address();
         let tunnels = &self.config.tunnels;
-        let login = session::login(connection, &self.config.password, self.instance, tunnels);
+        let password = &self.config.password;
+        let idle = self.config.udp_idle;
+        let login = session::login(connection, password, self.instance, tunnels, idle);
         let logged_in = timeout(CONNECT_DEADLINE, login)
             .await
             .map_err(|_| SessionError::Lost(Lost::TimedOut))??;
@@ -326,6 +328,9 @@ async fn receive(
     current: watch::Receiver<Option<Opener>>,
 ) {
     let tunnel = Arc::new(tunnel);
+    if let Listener::Udp(listener) = &listener {
+        return receive_packets(number, &tunnel, listener, current).await;
+    }
     let mut waiting = JoinSet::new();
     loop {
         let visitor: Visitor = tokio::select! {
@@ -360,10 +365,35 @@ async fn receive(
     }
 }
 
+/// Hands the packets of a UDP port to whatever session there is, for ever. Those that come while
+/// there is none are lost, as nobody wants to have them late.
+async fn receive_packets(
+    number: u32,
+    tunnel: &Arc<Local>,
+    listener: &UdpListener,
+    mut current: watch::Receiver<Option<Opener>>,
+) {
+    loop {
+        let opener = tokio::select! {
+            opener = current.wait_for(is_usable) => match opener {
+                Ok(opener) => opener.clone(),
+                Err(_) => return,
+            },
+            () = listener.port.recv(|_| ()) => continue,
+        };
+        if let Some(opener) = opener {
+            opener.carry_packets(number, tunnel, listener).await;
+        }
+    }
+}
+
+fn is_usable(opener: &Option<Opener>) -> bool {
+    opener.as_ref().is_some_and(Opener::is_open)
+}
+
 /// The session that there is, or that there is soon.
 async fn next_session(mut current: watch::Receiver<Option<Opener>>) -> Option<Opener> {
-    let usable = |opener: &Option<Opener>| opener.as_ref().is_some_and(Opener::is_open);
-    let opener = timeout(PATIENCE, current.wait_for(usable))
+    let opener = timeout(PATIENCE, current.wait_for(is_usable))
         .await
         .ok()?
         .ok()?;

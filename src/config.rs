@@ -30,6 +30,9 @@ pub use connect::ConnectConfig;
 /// The port of a server's that is written without one.
 const DEFAULT_PORT: u16 = 6060;
 
+/// Silence after which a UDP flow is over where nobody has said anything else.
+pub const UDP_IDLE: Duration = Duration::from_secs(60);
+
 /// Environment variable for the password.
 const PASSWORD_VARIABLE: &str = "RSTUN_PASSWORD";
 
@@ -46,6 +49,8 @@ pub struct ServerConfig {
     pub tuning: Tuning,
     /// How long open flows may take to finish when told to stop.
     pub drain: Duration,
+    /// Silence after which a UDP flow is over, unless its tunnel says otherwise.
+    pub udp_idle: Duration,
     /// Whether clients may measure this server.
     pub allow_bench: bool,
 }
@@ -72,6 +77,7 @@ impl ServerConfig {
             },
             tuning: tuning(&flags.congestion, &flags.idle),
             drain: Duration::from_secs(flags.drain.seconds),
+            udp_idle: Duration::from_secs(flags.udp.timeout),
             allow_bench: flags.allow_bench,
         })
     }
@@ -92,6 +98,8 @@ pub struct ClientConfig {
     pub tuning: Tuning,
     /// How long open flows may take to finish when told to stop.
     pub drain: Duration,
+    /// Silence after which a UDP flow is over, unless its tunnel says otherwise.
+    pub udp_idle: Duration,
     /// Whether others of the same user may use the connection too, through a control socket.
     pub control: bool,
 }
@@ -110,6 +118,7 @@ impl ClientConfig {
             password: password(flags.password)?,
             tuning: tuning(&flags.congestion, &flags.idle),
             drain: Duration::from_secs(flags.drain.seconds),
+            udp_idle: Duration::from_secs(flags.udp.timeout),
             control: true,
         })
     }

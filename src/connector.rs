@@ -10,7 +10,7 @@ use tokio::net::UnixStream;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
-use crate::socket::Socket;
+use crate::socket::{Socket, UdpPort};
 use crate::tunnel::{Host, HostPort, UnixPath};
 
 /// Longest that the dialing of one address may take.
@@ -68,6 +68,18 @@ pub async fn dial(addrs: &[SocketAddr]) -> Result<Socket, DialError> {
 
 async fn connect(addr: SocketAddr) -> io::Result<Socket> {
     Socket::tcp(TcpStream::connect(addr).await?)
+}
+
+/// Connects a UDP socket to the first of these addresses that there is a way to.
+pub fn dial_udp(addrs: &[SocketAddr]) -> Result<UdpPort, DialError> {
+    let mut failure = io::ErrorKind::AddrNotAvailable.into();
+    for addr in addrs {
+        match UdpPort::connect(*addr) {
+            Ok(port) => return Ok(port),
+            Err(e) => failure = e,
+        }
+    }
+    Err(classify(failure))
 }
 
 /// Connects to a Unix socket. Cancel-safe.

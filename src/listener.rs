@@ -2,10 +2,12 @@
 
 mod proxy_header;
 mod tcp;
+mod udp;
 #[cfg(unix)]
 mod unix;
 
 use std::fmt;
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,6 +17,8 @@ use tracing::warn;
 
 use crate::socket::Socket;
 use crate::tunnel::{Listen, ProxyHeader};
+
+pub use udp::Listener as UdpListener;
 
 /// Visitors that the kernel lets wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -71,6 +75,8 @@ pub enum Listener {
     /// A Unix stream socket.
     #[cfg(unix)]
     Unix(unix::Listener),
+    /// UDP, where visitors are not accepted but send packets.
+    Udp(udp::Listener),
 }
 
 impl Listener {
@@ -82,7 +88,8 @@ impl Listener {
             Listen::Unix { path, mode } => Ok(Self::Unix(unix::Listener::bind(path, *mode)?)),
             #[cfg(not(unix))]
             Listen::Unix { .. } => Err(crate::socket::no_unix_sockets()),
-            Listen::Udp { .. } | Listen::Socks5 { .. } | Listen::Http { .. } | Listen::Stdio => {
+            Listen::Udp { addr, timeout } => Ok(Self::Udp(udp::Listener::bind(*addr, *timeout)?)),
+            Listen::Socks5 { .. } | Listen::Http { .. } | Listen::Stdio => {
                 let not_yet = format!("{listen} cannot be listened on in this version yet");
                 Err(io::Error::new(io::ErrorKind::Unsupported, not_yet))
             }
@@ -95,18 +102,20 @@ impl Listener {
             Self::Tcp(listener) => Some(listener.local_addr()),
             #[cfg(unix)]
             Self::Unix(_) => None,
+            Self::Udp(listener) => Some(listener.port.local_addr()),
         }
     }
 
     /// Waits for the next visitor. Cancel-safe.
     ///
-    /// Failures to accept are logged, and never spin.
+    /// Failures to accept are logged, and never spin. A UDP port has none to wait for.
     pub async fn accept(&self) -> Visitor {
         loop {
             let accepted = match self {
                 Self::Tcp(listener) => listener.accept().await,
                 #[cfg(unix)]
                 Self::Unix(listener) => listener.accept().await,
+                Self::Udp(_) => pending().await,
             };
             match accepted {
                 Ok(visitor) => return visitor,
@@ -126,6 +135,7 @@ impl fmt::Display for Listener {
             Self::Tcp(listener) => listener.local_addr().fmt(f),
             #[cfg(unix)]
             Self::Unix(listener) => listener.path().fmt(f),
+            Self::Udp(listener) => listener.port.local_addr().fmt(f),
         }
     }
 }

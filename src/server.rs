@@ -37,6 +37,7 @@ pub struct Server {
 struct Shared {
     access: Arc<Access>,
     drain: Duration,
+    udp_idle: Duration,
     stop: CancellationToken,
     present: Mutex<HashMap<Instance, Present>>,
 }
@@ -77,6 +78,7 @@ impl Server {
             shared: Arc::new(Shared {
                 access: Arc::new(access),
                 drain: config.drain,
+                udp_idle: config.udp_idle,
                 stop,
                 present: Mutex::default(),
             }),
@@ -173,7 +175,7 @@ async fn serve((newcomer, connection): Greeted, shared: Arc<Shared>) {
     else {
         return;
     };
-    let welcome = timeout(LOGIN_DEADLINE, newcomer.welcome());
+    let welcome = timeout(LOGIN_DEADLINE, newcomer.welcome(shared.udp_idle));
     let session = match stop.run_until_cancelled(welcome).await {
         Some(Ok(Ok(session))) => session,
         Some(Ok(Err(e))) => return debug!("{from}: {e}"),

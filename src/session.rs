@@ -5,6 +5,7 @@
 //! for each visitor; the other side dials.
 
 mod control;
+mod datagram;
 mod dial;
 mod flow;
 mod hearing;
@@ -23,6 +24,7 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use self::control::Control;
+use self::datagram::Datagrams;
 use self::dial::Dialed;
 use crate::access::Access;
 use crate::listener::Listener;
@@ -31,6 +33,7 @@ use crate::tunnel::Target;
 use crate::wire::{DecodeError, Message};
 
 pub use crate::wire::{ALPN, NO_TUNNEL};
+pub use datagram::Association;
 pub use flow::{FlowError, Local, Opener, Reached};
 pub use login::{Instance, LoggedIn, Newcomer, greet, login};
 
@@ -110,6 +113,7 @@ pub struct Session {
     /// Where this side listens for the session's own sake, by the tunnel's number.
     listeners: Vec<(u32, Local, Listener)>,
     opener: Opener,
+    datagrams: Arc<Datagrams>,
     flows: TaskTracker,
     /// Breaks all flows.
     token: CancellationToken,
@@ -126,6 +130,7 @@ impl Session {
         control: Control,
         dialed: impl IntoIterator<Item = (u32, String, Target)>,
         listeners: Vec<(u32, Local, Listener)>,
+        udp_idle: Duration,
     ) -> Self {
         let (token, draining) = (CancellationToken::new(), CancellationToken::new());
         let (flows, deaf) = (TaskTracker::new(), watch::Sender::new(false));
@@ -138,8 +143,17 @@ impl Session {
             let dialed = Dialed::new(name, target, access.clone());
             (number, dialed)
         });
+        let dialed = Arc::new(dialed.chain(own).collect());
+        let datagrams = Datagrams::new(
+            connection.clone(),
+            Arc::clone(&dialed),
+            udp_idle,
+            token.clone(),
+        );
+        let datagrams = Arc::new(datagrams);
         let opener = Opener::new(
             connection.clone(),
+            datagrams.clone(),
             flows.clone(),
             token.clone(),
             draining.clone(),
@@ -149,9 +163,10 @@ impl Session {
             role,
             connection,
             control,
-            dialed: Arc::new(dialed.chain(own).collect()),
+            dialed,
             listeners,
             opener,
+            datagrams,
             flows,
             token,
             draining,
@@ -166,7 +181,8 @@ impl Session {
 
     /// Carries flows until the connection is lost, or `stop` is cancelled.
     ///
-    /// On `stop` no new flows are taken, and those that are open have so long to finish; on `leave`
+    /// On `stop` no new flows are taken, and those that are open have so long to finish, but for those
+    /// of UDP, which never do; on `leave`
     /// all is broken off at once. When it returns, no flow and no listener is left. Not
     /// cancel-safe: flows are broken, but may outlive it for a moment.
     pub async fn run(
@@ -182,6 +198,7 @@ impl Session {
             let opener = self.opener.clone();
             listening.spawn(async move { opener.carry_all(number, tunnel, listener).await });
         }
+        self.datagrams.start();
         let connection = self.connection.clone();
         let mut credit = std::pin::pin!(connection.exchange_credit());
         let role = self.role.clone();
@@ -223,6 +240,7 @@ impl Session {
         self.token.cancel();
         self.flows.close();
         self.flows.wait().await;
+        self.datagrams.end().await;
         let (code, reason) = match (&ended, self.role) {
             (Ended::Lost(_), _) => return ended,
             (Ended::Superseded, _) => (CloseCode::Superseded, "the client has connected anew"),

@@ -1,7 +1,9 @@
-//! The local end of a flow: a connected socket of one of a few kinds.
+//! The local end of a flow: a connected socket of one of a few kinds, or for UDP also a bound one.
 //!
 //! A TCP socket can be reset, and so show that its flow broke. A Unix socket cannot: there a flow
 //! that broke shows as an end, and what is written to it then fails.
+
+mod udp;
 
 use std::io::{self, IoSlice, Read};
 use std::net::{Shutdown, SocketAddr};
@@ -14,6 +16,9 @@ use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::{TcpStream, tcp};
 #[cfg(unix)]
 use tokio::net::{UnixStream, unix};
+
+pub(crate) use udp::register;
+pub use udp::{Packet, Route, UdpPort};
 
 /// A connected socket that a flow goes through.
 #[derive(Debug)]

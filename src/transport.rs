@@ -120,7 +120,7 @@ impl ResetCode {
     ];
 
     /// What a peer meant; a code that we do not know still says that the flow broke.
-    fn from_wire(code: u64) -> Self {
+    pub fn from_wire(code: u64) -> Self {
         Self::ALL
             .into_iter()
             .find(|c| *c as u64 == code)

@@ -5,6 +5,7 @@
 //! bounded before anything is allocated for it, and text is cleaned before anyone can print it.
 
 mod address;
+mod datagram;
 mod flow;
 mod login;
 mod reader;
@@ -16,6 +17,10 @@ use thiserror::Error;
 use self::reader::Reader;
 use crate::tunnel::MAX_TUNNELS;
 
+pub use datagram::{
+    Carried, Content, Datagram, Envelope, FlowId, Introduction, MAX_FLOW, MAX_FRAGMENTS,
+    MAX_PACKET, Word,
+};
 pub use flow::{CONNECTED, Decoded, FlowHeader, NO_TUNNEL};
 pub use login::{Login, Request};
 

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::interrupt::Interrupt;
 use crate::access::{Access, Password, bench_target};
 use crate::client::Client;
-use crate::config::{ClientConfig, Remote, ServerConfig};
+use crate::config::{ClientConfig, Remote, ServerConfig, UDP_IDLE};
 use crate::keygen;
 use crate::server::Server;
 use crate::session::{ALPN, Opener};
@@ -53,6 +53,7 @@ impl Ends {
             identity: ServerIdentity::new(certificate.clone(), key),
             tuning,
             drain: Duration::ZERO,
+            udp_idle: UDP_IDLE,
             allow_bench: true,
         };
         let (server, addr) = Worker::start("server", async move |started, stop| {
@@ -87,6 +88,7 @@ impl Ends {
             }],
             tuning,
             drain: Duration::ZERO,
+            udp_idle: UDP_IDLE,
             control: false,
         };
         let cipher = first_cipher(&config.pinned)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{CongestionFlags, DrainFlags, IdleFlags, PasswordFlags};
+use super::{CongestionFlags, DrainFlags, IdleFlags, PasswordFlags, UdpFlags};
 
 /// Flags of `rstun client`.
 #[derive(Args, Debug)]
@@ -67,6 +67,10 @@ pub struct ClientFlags {
     /// When the server counts as lost
     #[command(flatten)]
     pub idle: IdleFlags,
+
+    /// When UDP flows end
+    #[command(flatten)]
+    pub udp: UdpFlags,
 
     /// How it ends
     #[command(flatten)]

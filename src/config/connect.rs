@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{ClientConfig, DEFAULT_PORT, existing_or_default, password, tuning};
+use super::{ClientConfig, DEFAULT_PORT, UDP_IDLE, existing_or_default, password, tuning};
 use crate::cli::{ConnectFlags, IdleFlags};
 use crate::keygen;
 use crate::tls::PinnedCertificate;
@@ -76,6 +76,7 @@ impl ConnectConfig {
             }],
             tuning: tuning(&self.flags.congestion, &IdleFlags::default()),
             drain: Duration::ZERO,
+            udp_idle: UDP_IDLE,
             control: false,
         })
     }

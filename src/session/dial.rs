@@ -1,6 +1,7 @@
 //! A flow from the side that dials.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use super::flow::{Complaints, OPENING};
 use crate::access::{Access, is_bench};
 use crate::connector::{self, DialError};
 use crate::relay::relay;
-use crate::socket::Socket;
+use crate::socket::{Socket, UdpPort};
 use crate::transport::{Receiver, ResetCode, Sender};
 use crate::tunnel::{HostPort, Target};
 use crate::wire::{CONNECTED, Decoded, FlowHeader, NO_TUNNEL};
@@ -27,7 +28,7 @@ pub(super) struct Dialed {
 }
 
 /// Why a target is not connected: for the peer, and for our log.
-type Refusal = (ResetCode, String);
+pub(super) type Refusal = (ResetCode, String);
 
 impl Dialed {
     pub(super) fn new(name: String, target: Target, access: Option<Arc<Access>>) -> Self {
@@ -61,12 +62,28 @@ impl Dialed {
         }
     }
 
+    /// A new socket for packets to a target, connected to the one address that they all go to.
+    pub(super) async fn dial_udp(&self, target: &Target) -> Result<UdpPort, Refusal> {
+        let Target::Udp(addr) = target else {
+            let why = "it is not reached by packets";
+            return Err((ResetCode::NotAllowed, why.to_owned()));
+        };
+        let addrs = self.resolve(target, addr).await?;
+        connector::dial_udp(&addrs).map_err(explain)
+    }
+
     async fn dial_tcp(&self, target: &Target, addr: &HostPort) -> Result<Socket, Refusal> {
         if let Some(addr) = self.access.as_ref().and_then(|a| a.bench)
             && is_bench(target)
         {
             return connector::dial(&[addr]).await.map_err(explain);
         }
+        let addrs = self.resolve(target, addr).await?;
+        connector::dial(&addrs).await.map_err(explain)
+    }
+
+    /// A target's addresses, of which this one may be dialed.
+    async fn resolve(&self, target: &Target, addr: &HostPort) -> Result<Vec<SocketAddr>, Refusal> {
         let mut addrs = connector::resolve(addr).await.map_err(explain)?;
         if let Some(access) = &self.access {
             // Asked anew for each flow: what a name stands for may have changed since login.
@@ -75,7 +92,30 @@ impl Dialed {
                 return Err(not_listed());
             }
         }
-        connector::dial(&addrs).await.map_err(explain)
+        Ok(addrs)
+    }
+
+    /// Logs that a target was not reached.
+    pub(super) fn complain(&self, target: &Target, why: &str) {
+        let name = &self.name;
+        self.complaints
+            .say(|| format!("{name}: cannot reach {target}: {why}"));
+    }
+}
+
+/// The tunnel and the target that a flow's header means.
+pub(super) fn find<'a>(
+    header: &'a FlowHeader,
+    dialed: &'a HashMap<u32, Dialed>,
+) -> Option<(&'a Dialed, &'a Target)> {
+    let (number, asked) = match header {
+        FlowHeader::Fixed(number) => (number, None),
+        FlowHeader::Asked(number, target) => (number, Some(target)),
+    };
+    let dialed = dialed.get(number)?;
+    match (&dialed.target, asked) {
+        (Target::Asked, Some(target)) | (target, None) => Some((dialed, target)),
+        (_, Some(_)) => None,
     }
 }
 
@@ -100,18 +140,10 @@ pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialed: &HashMap<u3
         Ok(Some(header)) => header,
         _ => return refuse(tx, rx, ResetCode::BadHeader),
     };
-    let (number, asked) = match header {
-        FlowHeader::Fixed(number) => (number, None),
-        FlowHeader::Asked(number, target) => (number, Some(target)),
-    };
-    let Some(dialed) = dialed.get(&number) else {
+    let Some((dialed, target)) = find(&header, dialed) else {
         return refuse(tx, rx, ResetCode::NotAllowed);
     };
     let name = &dialed.name;
-    let target = match (&dialed.target, &asked) {
-        (Target::Asked, Some(target)) | (target, None) => target,
-        (_, Some(_)) => return refuse(tx, rx, ResetCode::NotAllowed),
-    };
     let socket = tokio::select! {
         socket = dialed.dial(target) => socket,
         // A visitor that has gone needs no target.
@@ -120,13 +152,12 @@ pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialed: &HashMap<u3
     let socket = match socket {
         Ok(socket) => socket,
         Err((code, why)) => {
-            dialed
-                .complaints
-                .say(|| format!("{name}: cannot reach {target}: {why}"));
+            dialed.complain(target, &why);
             return refuse(tx, rx, code);
         }
     };
-    if asked.is_some() && tx.write(Bytes::from_static(&[CONNECTED])).await.is_err() {
+    let asked = matches!(header, FlowHeader::Asked(..));
+    if asked && tx.write(Bytes::from_static(&[CONNECTED])).await.is_err() {
         return;
     }
     match relay(socket, tx, rx).await {

@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use crate::listener::{Listener, Origin, Visitor};
+use super::datagram::{Association, Datagrams, Tunnel};
+use crate::listener::{Listener, Origin, UdpListener, Visitor};
 use crate::relay::{Broken, relay};
 use crate::socket::Socket;
 use crate::transport::{Connection, Description, Receiver, ResetCode, Sender, StreamError};
@@ -61,6 +62,7 @@ impl From<io::Error> for FlowError {
 #[derive(Clone, Debug)]
 pub struct Opener {
     connection: Connection,
+    datagrams: Arc<Datagrams>,
     flows: TaskTracker,
     token: CancellationToken,
     draining: CancellationToken,
@@ -70,6 +72,7 @@ pub struct Opener {
 impl Opener {
     pub(super) fn new(
         connection: Connection,
+        datagrams: Arc<Datagrams>,
         flows: TaskTracker,
         token: CancellationToken,
         draining: CancellationToken,
@@ -77,6 +80,7 @@ impl Opener {
     ) -> Self {
         Self {
             connection,
+            datagrams,
             flows,
             token,
             draining,
@@ -116,6 +120,9 @@ impl Opener {
     /// Carries all visitors of a listener's, for ever. Cancel-safe: the flows go on.
     pub(super) async fn carry_all(&self, number: u32, tunnel: Local, listener: Listener) {
         let tunnel = Arc::new(tunnel);
+        if let Listener::Udp(listener) = &listener {
+            return self.carry_packets(number, &tunnel, listener).await;
+        }
         loop {
             let visitor = listener.accept().await;
             if self.is_deaf() {
@@ -124,6 +131,18 @@ impl Opener {
             }
             drop(self.carry(number, &tunnel, visitor));
         }
+    }
+
+    /// Carries the packets of all visitors of a UDP port, until the session takes no more.
+    /// Cancel-safe: their flows end.
+    pub async fn carry_packets(&self, number: u32, tunnel: &Arc<Local>, listener: &UdpListener) {
+        let header = FlowHeader::Fixed(number);
+        let tunnel = Tunnel::new(tunnel.clone(), header, listener.timeout);
+        let carry = self
+            .datagrams
+            .carry_all(tunnel, &listener.port, listener.timeout);
+        let carry = self.draining.run_until_cancelled(carry);
+        self.token.run_until_cancelled(carry).await;
     }
 
     /// Carries one visitor through the tunnel of this number, in a task of the session's.
@@ -175,6 +194,27 @@ impl Opener {
     }
 }
 
+impl Opener {
+    /// Opens a UDP flow to a target ([`Target::Udp`]) that a visitor asked for, through the tunnel
+    /// of this number or [`NO_TUNNEL`](super::NO_TUNNEL), whose complaints go to `tunnel`. It waits
+    /// for nothing, and the far side knows of it with the first packet.
+    ///
+    /// Fails by [`FlowError::TooMany`], or when the session takes no new flows.
+    pub fn associate(
+        &self,
+        number: u32,
+        tunnel: &Arc<Local>,
+        target: Target,
+    ) -> Result<Association, FlowError> {
+        if !self.is_open() {
+            return Err(StreamError::Lost.into());
+        }
+        let header = FlowHeader::Asked(number, target);
+        let tunnel = Tunnel::new(tunnel.clone(), header, None);
+        Association::open(&self.datagrams, tunnel).ok_or(FlowError::TooMany)
+    }
+}
+
 /// A flow whose target has been reached.
 #[derive(Debug)]
 pub struct Reached {
@@ -208,19 +248,30 @@ impl Local {
         }
     }
 
+    /// Logs that the far side refused a flow.
+    pub(super) fn tell_refused(&self, code: ResetCode) {
+        let name = &self.name;
+        self.complaints
+            .say(|| format!("{name}: the far side reports: {code}"));
+    }
+
+    /// Logs that a visitor was turned away.
+    pub(super) fn tell_too_many(&self) {
+        let name = &self.name;
+        self.complaints
+            .say(|| format!("{name}: too many flows are open; a visitor was turned away"));
+    }
+
     /// Logs how a flow ended.
     fn tell(&self, from: Origin, outcome: &Result<(), FlowError>) {
         let name = &self.name;
         match outcome {
             Ok(()) => debug!("{name}: {from} is done"),
-            Err(FlowError::TooMany) => self
-                .complaints
-                .say(|| format!("{name}: too many flows are open; a visitor was turned away")),
+            Err(FlowError::TooMany) => self.tell_too_many(),
             Err(FlowError::Broken(Broken::Remote(StreamError::Reset(code))))
                 if *code != ResetCode::Broken =>
             {
-                self.complaints
-                    .say(|| format!("{name}: the far side reports: {code}"));
+                self.tell_refused(*code);
             }
             Err(e) => debug!("{name}: {from}: {e}"),
         }

@@ -38,12 +38,14 @@ pub struct LoggedIn {
 
 /// Logs in to a server.
 ///
-/// It has no deadline of its own. Not cancel-safe: the connection is to be dropped.
+/// A UDP flow is over after `udp_idle` of silence, unless its tunnel says otherwise. It has no
+/// deadline of its own. Not cancel-safe: the connection is to be dropped.
 pub async fn login(
     connection: Connection,
     password: &Password,
     instance: Instance,
     tunnels: &[Tunnel],
+    udp_idle: Duration,
 ) -> Result<LoggedIn, SessionError> {
     let binding = binding(&connection)?;
     let mut control = Control::new(connection.open().await?);
@@ -86,7 +88,15 @@ pub async fn login(
             Half::Dial(target) => Some((number, tunnel.to_string(), target)),
             Half::Listen(..) => None,
         });
-    let session = Session::new(Role::Client, connection, control, dialed, Vec::new());
+    let listeners = Vec::new();
+    let session = Session::new(
+        Role::Client,
+        connection,
+        control,
+        dialed,
+        listeners,
+        udp_idle,
+    );
     Ok(LoggedIn { session, listening })
 }
 
@@ -147,7 +157,9 @@ async fn broken(connection: &Connection, error: SessionError) -> SessionError {
 
 impl Newcomer {
     /// Opens the tunnels that the client asked for and answers; none if one of them is refused.
-    pub async fn welcome(mut self) -> Result<Session, SessionError> {
+    ///
+    /// A UDP flow is over after `udp_idle` of silence, unless its tunnel says otherwise.
+    pub async fn welcome(mut self, udp_idle: Duration) -> Result<Session, SessionError> {
         let mut grants = Vec::with_capacity(self.tunnels.len());
         let (mut dialed, mut listeners) = (Vec::new(), Vec::new());
         for (number, tunnel) in (0..).zip(&self.tunnels) {
@@ -200,6 +212,7 @@ impl Newcomer {
             self.control,
             dialed,
             listeners,
+            udp_idle,
         ))
     }
 }

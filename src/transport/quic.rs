@@ -23,6 +23,7 @@ use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ConnectionError, EndpointConfig, TransportErrorCode, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 use rustls::AlertDescription;
+use tracing::trace;
 
 use self::credit::{Credit, FIRST_WINDOW, GROWTH};
 use self::moderation::Bulk;
@@ -268,6 +269,39 @@ impl Connection {
     pub async fn accept(&self) -> Result<(Sender, Receiver), Lost> {
         let (send, recv) = self.inner.accept_bi().await.map_err(lost)?;
         Ok(self.halves(send, recv))
+    }
+
+    /// The largest datagram that can be sent as of now, in bytes; 0 if the peer takes none.
+    pub fn max_datagram(&self) -> usize {
+        self.inner.max_datagram_size().unwrap_or(0)
+    }
+
+    /// Sends a datagram when the path has room for it. Until then it is kept; when too much is kept,
+    /// the oldest are dropped.
+    ///
+    /// One that is larger than [`Connection::max_datagram`] is dropped too, which that may be
+    /// lowered to any time.
+    pub fn send_datagram(&self, datagram: Bytes) {
+        if let Err(e) = self.inner.send_datagram(datagram) {
+            trace!("a datagram was not sent: {e}");
+        }
+    }
+
+    /// Waits for a datagram of the peer's. Cancel-safe.
+    pub async fn read_datagram(&self) -> Result<Bytes, Lost> {
+        loop {
+            let datagram = self.inner.read_datagram().await.map_err(lost)?;
+            // An empty one is a probe: its acknowledgement was all that it was for.
+            if !datagram.is_empty() {
+                return Ok(datagram);
+            }
+        }
+    }
+
+    /// How many datagrams have left this side, and how many of the peer's have come.
+    pub fn datagrams(&self) -> (u64, u64) {
+        let stats = self.inner.stats();
+        (stats.frame_tx.datagram, stats.frame_rx.datagram)
     }
 
     fn halves(&self, send: quinn::SendStream, recv: quinn::RecvStream) -> (Sender, Receiver) {

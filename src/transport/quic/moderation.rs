@@ -18,7 +18,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Sleep, sleep};
 
-use super::socket::register;
+use crate::socket::register;
 
 /// How long packets gather; tokio's timer, precise to a millisecond, makes up to twice that of it.
 const PAUSE: Duration = Duration::from_millis(1);

@@ -17,6 +17,7 @@ use tracing::warn;
 
 use super::moderation::{Bulk, Reader};
 use super::slumber::Slumber;
+use crate::socket::register;
 use crate::tunnel::ListenAddr;
 
 /// Bytes asked for in each direction; the usual 208 KiB drop packets at speed.
@@ -189,19 +190,6 @@ impl AsyncUdpSocket for BatchSocket {
     fn may_fragment(&self) -> bool {
         self.state.may_fragment()
     }
-}
-
-#[expect(
-    unsafe_code,
-    reason = "tokio's promise about the descriptor can only be given so"
-)]
-pub(super) fn register(
-    socket: Arc<UdpSocket>,
-    interest: Interest,
-) -> io::Result<AsyncFd<Arc<UdpSocket>>> {
-    // SAFETY: the socket owns its descriptor, hands out the same one for all of its life, and
-    // closes it only after AsyncFd, which shares the socket, has deregistered it.
-    Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
 }
 
 /// Waits for room in the kernel's buffer, which there nearly always is.

@@ -1,0 +1,231 @@
+//! UDP flows, which go in datagrams and not in streams: nothing of them waits for anything else.
+//!
+//! A flow is known by a number that the side which listens has chosen, and that is never used again
+//! in the session. There is no opening of a flow that its first packet would have to wait for:
+//! packets come with an introduction until the far side is known to know the flow.
+
+mod accepted;
+mod association;
+mod opened;
+mod reassembly;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::debug;
+
+use self::accepted::Accepted;
+use self::opened::Opened;
+use self::reassembly::{Piece, Reassembly};
+use super::dial::Dialed;
+use crate::transport::Connection;
+use crate::wire::{Carried, Content, Datagram, Envelope, FlowId, Word};
+
+pub use association::Association;
+pub(super) use opened::Tunnel;
+
+/// Most flows that a session has open in either direction. Each is a descriptor where it is dialed.
+const MAX_FLOWS: usize = 16_384;
+
+/// How long a refusal holds, before a flow's target is asked for again.
+const REFUSAL: Duration = Duration::from_secs(1);
+
+/// Least time between two words to the same effect about a flow.
+const QUIET: Duration = Duration::from_millis(10);
+
+/// All UDP flows of a session.
+#[derive(Debug)]
+pub(super) struct Datagrams {
+    connection: Connection,
+    /// What the peer may have dialed here, by the tunnel's number.
+    dialed: Arc<HashMap<u32, Dialed>>,
+    /// Silence after which a flow is over, unless it says something else itself.
+    idle: Duration,
+    /// A flow that is silent is as good as ended, so nobody waits for these tasks to finish.
+    tasks: TaskTracker,
+    token: CancellationToken,
+    flows: Mutex<Flows>,
+}
+
+#[derive(Debug, Default)]
+struct Flows {
+    /// Those whose visitors are on this side, and those of the peer's visitors.
+    opened: Opened,
+    accepted: Accepted,
+    reassembly: Reassembly,
+    last_unknown: Option<(FlowId, Instant)>,
+    count: Count,
+}
+
+/// What became of datagrams and packets.
+#[derive(Debug, Default)]
+struct Count {
+    /// Datagrams given to the connection, and taken from it.
+    given: u64,
+    taken: u64,
+    /// Packets that a socket or a queue of this side had no room for.
+    no_room: u64,
+    /// Datagrams that were none of the protocol's.
+    malformed: u64,
+}
+
+impl Datagrams {
+    pub(super) fn new(
+        connection: Connection,
+        dialed: Arc<HashMap<u32, Dialed>>,
+        idle: Duration,
+        token: CancellationToken,
+    ) -> Self {
+        Self {
+            connection,
+            dialed,
+            idle,
+            tasks: TaskTracker::new(),
+            token,
+            flows: Mutex::default(),
+        }
+    }
+
+    /// Takes what the peer sends, in a task that ends with the session.
+    pub(super) fn start(self: &Arc<Self>) {
+        let datagrams = self.clone();
+        let token = self.token.clone();
+        self.tasks.spawn(async move {
+            let take_all = async {
+                while let Ok(datagram) = datagrams.connection.read_datagram().await {
+                    datagrams.take(datagram);
+                }
+            };
+            token.run_until_cancelled(take_all).await;
+        });
+    }
+
+    /// Waits until all tasks are over, which the session has cancelled, and says what was lost.
+    pub(super) async fn end(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+        let (sent, received) = self.connection.datagrams();
+        let flows = self.flows();
+        let Count {
+            given,
+            taken,
+            no_room,
+            malformed,
+        } = flows.count;
+        if given + received > 0 {
+            debug!(
+                "datagrams: {given} to send, {} dropped before they left; {received} received, {} \
+                 dropped, {malformed} malformed; {no_room} packets found no room here, {} stayed \
+                 incomplete",
+                given.saturating_sub(sent),
+                received.saturating_sub(taken),
+                flows.reassembly.dropped(),
+            );
+        }
+    }
+
+    fn flows(&self) -> MutexGuard<'_, Flows> {
+        self.flows.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn take(self: &Arc<Self>, datagram: Bytes) {
+        let mut flows = self.flows();
+        flows.count.taken += 1;
+        match Datagram::decode(datagram) {
+            Ok(Datagram { flow, content }) if flow.senders => {
+                self.accept(&mut flows, flow, content);
+            }
+            Ok(Datagram { flow, content }) => self.answered(&mut flows, flow, content),
+            // Another version's, perhaps.
+            Err(_) => flows.count.malformed += 1,
+        }
+    }
+
+    /// Sends packets of one size.
+    fn send<P: AsRef<[u8]>>(
+        &self,
+        count: &mut Count,
+        envelope: &Envelope<'_>,
+        fragmented: &mut u16,
+        packets: &[P],
+    ) {
+        let largest = self.connection.max_datagram();
+        let size = packets.first().map_or(0, |packet| packet.as_ref().len());
+        let mut send = |datagram| {
+            count.given += 1;
+            self.connection.send_datagram(datagram);
+        };
+        match envelope.room(size, largest) {
+            0 => {
+                for packet in packets {
+                    *fragmented = fragmented.wrapping_add(1);
+                    let pieces = envelope.fragments(*fragmented, packet.as_ref(), largest);
+                    pieces.for_each(&mut send);
+                }
+            }
+            room => {
+                for packets in packets.chunks(room) {
+                    send(envelope.packets(packets.iter().map(AsRef::as_ref)));
+                }
+            }
+        }
+    }
+
+    fn say(&self, count: &mut Count, flow: FlowId, word: Word) {
+        count.given += 1;
+        self.connection.send_datagram(Datagram::word(flow, word));
+    }
+
+    /// Tells the peer that a flow is none of ours.
+    fn deny(&self, flows: &mut Flows, theirs: FlowId) {
+        let flow = answer_to(theirs);
+        let now = Instant::now();
+        let just = flows.last_unknown.replace((flow, now));
+        match just {
+            Some((last, then)) if last == flow && now - then < QUIET => {
+                flows.last_unknown = just;
+            }
+            _ => self.say(&mut flows.count, flow, Word::Unknown),
+        }
+    }
+}
+
+/// A flow, as a datagram in the other direction names it.
+fn answer_to(flow: FlowId) -> FlowId {
+    FlowId {
+        senders: !flow.senders,
+        ..flow
+    }
+}
+
+/// Packets of one size, as soon as they are whole.
+fn whole(
+    reassembly: &mut Reassembly,
+    flow: FlowId,
+    carried: Carried,
+    now: Instant,
+) -> Option<(usize, Bytes)> {
+    match carried {
+        Carried::Packets { size, bytes } => Some((size, bytes)),
+        Carried::Fragment {
+            packet,
+            index,
+            count,
+            bytes,
+        } => {
+            let piece = Piece {
+                packet,
+                index,
+                count,
+                bytes,
+            };
+            let packet = reassembly.add(flow, piece, now)?;
+            Some((packet.len(), packet))
+        }
+    }
+}

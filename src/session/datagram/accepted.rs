@@ -1,0 +1,222 @@
+//! UDP flows from the side that dials.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::debug;
+
+use super::{
+    Content, Datagrams, Envelope, FlowId, Flows, MAX_FLOWS, REFUSAL, Word, answer_to, whole,
+};
+use crate::session::dial::{self, Refusal};
+use crate::socket::{Packet, UdpPort};
+use crate::transport::ResetCode;
+use crate::wire::{FlowHeader, Introduction};
+
+/// Most datagrams that wait for the name of their flow's target to be resolved.
+const MAX_WAITING: usize = 16;
+
+/// Flows of the peer's visitors.
+#[derive(Debug, Default)]
+pub(super) struct Accepted {
+    flows: HashMap<u64, Flow>,
+}
+
+#[derive(Debug)]
+struct Flow {
+    state: State,
+    /// Carries back what the target says, and ends the flow.
+    task: AbortHandle,
+    /// How often the peer has introduced it, or spoken to it in spite of its refusal.
+    introductions: u32,
+    active: Instant,
+    /// Packets that went in pieces.
+    fragmented: u16,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Its target is being found; packets of one size each, and that size.
+    Waiting(VecDeque<(usize, Bytes)>),
+    Open(Arc<UdpPort>),
+    Refused(ResetCode),
+}
+
+impl Datagrams {
+    /// Takes what the peer says of a flow of its own.
+    pub(super) fn accept(self: &Arc<Self>, flows: &mut Flows, id: FlowId, content: Content) {
+        let Content::Carried(introduction, carried) = content else {
+            // The only other word that a peer has for us is that the flow is no more.
+            if content == Content::Unknown
+                && let Some(flow) = flows.accepted.flows.remove(&id.number)
+            {
+                flow.task.abort();
+            }
+            return;
+        };
+        let introduced = introduction.is_some();
+        if !flows.accepted.flows.contains_key(&id.number) {
+            let Some(introduction) = introduction else {
+                return self.deny(flows, id);
+            };
+            if flows.accepted.flows.len() >= MAX_FLOWS {
+                let word = Word::Refused(ResetCode::Overloaded as u8);
+                return self.say(&mut flows.count, answer_to(id), word);
+            }
+            self.begin(flows, id, introduction);
+        }
+        let now = Instant::now();
+        let Flows {
+            accepted,
+            reassembly,
+            count,
+            ..
+        } = flows;
+        let Some(flow) = accepted.flows.get_mut(&id.number) else {
+            return;
+        };
+        flow.active = now;
+        if let Some(word) = flow.word(introduced) {
+            self.say(count, answer_to(id), word);
+        }
+        if let Some((size, bytes)) = whole(reassembly, id, carried, now) {
+            count.no_room += flow.state.send(size, bytes) as u64;
+        }
+    }
+
+    fn begin(self: &Arc<Self>, flows: &mut Flows, id: FlowId, introduction: Introduction) {
+        let (datagrams, token) = (self.clone(), self.token.clone());
+        let task = self.tasks.spawn(async move {
+            let serve = Box::pin(datagrams.serve(id, introduction));
+            token.run_until_cancelled(serve).await;
+        });
+        let flow = Flow {
+            state: State::Waiting(VecDeque::new()),
+            task: task.abort_handle(),
+            introductions: 0,
+            active: Instant::now(),
+            fragmented: 0,
+        };
+        flows.accepted.flows.insert(id.number, flow);
+    }
+
+    /// A flow's life from its introduction to its end.
+    async fn serve(&self, id: FlowId, introduction: Introduction) {
+        match self.reach(&introduction.header).await {
+            Ok(port) => {
+                self.connect(id, &port);
+                let idle = match introduction.idle {
+                    0 => self.idle,
+                    seconds => Duration::from_secs(seconds.into()),
+                };
+                // It ends where its visitor is, and then here: the next packet begins a new one.
+                self.carry_back(id, &port, idle + idle / 2).await;
+            }
+            Err((code, why)) => {
+                debug!("a UDP flow was refused: {why}");
+                self.refuse(id, code);
+                sleep(REFUSAL).await;
+            }
+        }
+        self.flows().accepted.flows.remove(&id.number);
+    }
+
+    async fn reach(&self, header: &FlowHeader) -> Result<Arc<UdpPort>, Refusal> {
+        let (dialed, target) = dial::find(header, &self.dialed)
+            .ok_or_else(|| (ResetCode::NotAllowed, "no such tunnel".to_owned()))?;
+        let port = dialed.dial_udp(target).await;
+        let port = port.inspect_err(|(_, why)| dialed.complain(target, why))?;
+        Ok(Arc::new(port))
+    }
+
+    /// Lets the flow's packets out to its target, also those that have waited.
+    fn connect(&self, id: FlowId, port: &Arc<UdpPort>) {
+        let flows = &mut *self.flows();
+        if let Some(flow) = flows.accepted.flows.get_mut(&id.number) {
+            let open = State::Open(port.clone());
+            if let State::Waiting(packets) = std::mem::replace(&mut flow.state, open) {
+                for (size, bytes) in packets {
+                    flows.count.no_room += port.send(None, size, &bytes) as u64;
+                }
+            }
+        }
+    }
+
+    fn refuse(&self, id: FlowId, code: ResetCode) {
+        let flows = &mut *self.flows();
+        if let Some(flow) = flows.accepted.flows.get_mut(&id.number) {
+            flow.state = State::Refused(code);
+            flow.introductions = 1;
+            let word = Word::Refused(code as u8);
+            self.say(&mut flows.count, answer_to(id), word);
+        }
+    }
+
+    /// Carries what the target says to the peer, until neither has said anything for so long.
+    async fn carry_back(&self, id: FlowId, port: &UdpPort, idle: Duration) {
+        let mut silent = std::pin::pin!(sleep(idle));
+        loop {
+            tokio::select! {
+                () = port.recv(|packets| self.back(id, packets)) => {}
+                () = &mut silent => match self.silence_ends(id, idle) {
+                    Some(end) if end > Instant::now() => silent.set(sleep_until(end)),
+                    _ => return,
+                }
+            }
+        }
+    }
+
+    fn back(&self, id: FlowId, packets: &[Packet<'_>]) {
+        let Flows {
+            accepted, count, ..
+        } = &mut *self.flows();
+        if let Some(flow) = accepted.flows.get_mut(&id.number) {
+            flow.active = Instant::now();
+            let envelope = Envelope {
+                flow: answer_to(id),
+                introduction: None,
+            };
+            for packets in packets.chunk_by(|a, b| a.bytes.len() == b.bytes.len()) {
+                self.send(count, &envelope, &mut flow.fragmented, packets);
+            }
+        }
+    }
+
+    fn silence_ends(&self, id: FlowId, idle: Duration) -> Option<Instant> {
+        let flows = self.flows();
+        let flow = flows.accepted.flows.get(&id.number)?;
+        Some(flow.active + idle)
+    }
+}
+
+impl Flow {
+    /// What is to be said to another packet. As words may be lost they are repeated, ever less often.
+    fn word(&mut self, introduced: bool) -> Option<Word> {
+        let word = match self.state {
+            State::Refused(code) => Word::Refused(code as u8),
+            _ if introduced => Word::Known,
+            _ => return None,
+        };
+        self.introductions = self.introductions.saturating_add(1);
+        self.introductions.is_power_of_two().then_some(word)
+    }
+}
+
+impl State {
+    /// Sends packets of one size to the target, or keeps them; tells how many were lost, at least.
+    fn send(&mut self, size: usize, bytes: Bytes) -> usize {
+        match self {
+            Self::Open(port) => port.send(None, size, &bytes),
+            Self::Waiting(packets) => {
+                let dropped = packets.len() >= MAX_WAITING && packets.pop_front().is_some();
+                packets.push_back((size, bytes));
+                dropped.into()
+            }
+            Self::Refused(_) => 0,
+        }
+    }
+}
