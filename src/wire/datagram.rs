@@ -186,7 +186,7 @@ impl Carried {
             }
             PACKETS => {
                 let size = decode_varint(&mut bytes)? as usize;
-                if size == 0 || bytes.is_empty() || bytes.len() % size != 0 {
+                if size == 0 || bytes.is_empty() || !bytes.len().is_multiple_of(size) {
                     return Err(DecodeError::Truncated);
                 }
                 Self::Packets { size, bytes }

@@ -81,6 +81,12 @@ impl Site {
     /// caller's settings in its environment.
     pub(crate) fn command(&self, name: &str) -> Command {
         let mut command = Command::new(self.path(name));
+        self.within(&mut command);
+        command
+    }
+
+    /// Has a command run within the site, with nothing of the caller's settings in its environment.
+    pub(crate) fn within<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command
             .current_dir(self.dir.path())
             .env("HOME", self.dir.path())
@@ -90,8 +96,7 @@ impl Site {
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
+            .stderr(Stdio::piped())
     }
 
     /// Runs a command to its end.
@@ -291,6 +296,18 @@ impl Program {
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         peak.expect("its peak in kB") * 1024
+    }
+
+    /// Processor time that it has used so far.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let path = format!("/proc/{}/stat", self.child.id());
+        let stat = std::fs::read_to_string(path).expect("a running program");
+        // Behind the name, which may hold anything: utime and stime in hundredths of a second.
+        let (_, fields) = stat.rsplit_once(')').expect("a name in brackets");
+        let times = fields.split_whitespace().skip(11).take(2);
+        let hundredths: u64 = times.map(|t| t.parse::<u64>().expect("a number")).sum();
+        Duration::from_millis(hundredths * 10)
     }
 
     /// Sends a signal. The program has not been waited for, so its id is still its own.

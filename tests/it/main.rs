@@ -13,6 +13,8 @@ mod connect;
 mod drain;
 mod end_of_flow;
 #[cfg(target_os = "linux")]
+mod exhaustion;
+#[cfg(target_os = "linux")]
 mod fairness;
 mod generated;
 mod harness;
