@@ -73,7 +73,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__bench)
-            opts="-h --seconds --streams --scenario --payload --json --server-addr --congestion --password --password-file --cert --help"
+            opts="-h --seconds --streams --scenario --payload --json --server-addr --congestion --password --password-file --name --identity --cert --pin --trust --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -111,8 +111,24 @@ _rstun() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --identity)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --cert)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --trust)
+                    COMPREPLY=($(compgen -W "system first-use" -- "${cur}"))
                     return 0
                     ;;
                 *)
@@ -123,7 +139,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__client)
-            opts="-L -R -D -h --server-addr --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --password --password-file --cert --congestion --idle-timeout --udp-timeout --drain --help"
+            opts="-L -R -D -h --server-addr --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --password --password-file --name --identity --cert --pin --trust --congestion --idle-timeout --udp-timeout --drain --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -173,8 +189,24 @@ _rstun() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --identity)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --cert)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --trust)
+                    COMPREPLY=($(compgen -W "system first-use" -- "${cur}"))
                     return 0
                     ;;
                 --congestion)
@@ -201,7 +233,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__connect)
-            opts="-h --server-addr --password --password-file --cert --congestion --help"
+            opts="-h --server-addr --password --password-file --name --identity --cert --pin --trust --congestion --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -219,8 +251,24 @@ _rstun() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --identity)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --cert)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pin)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --trust)
+                    COMPREPLY=($(compgen -W "system first-use" -- "${cur}"))
                     return 0
                     ;;
                 --congestion)
@@ -333,7 +381,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__keygen)
-            opts="-h --out-dir --host --days --force --help"
+            opts="-h --out-dir --host --client --secret --days --force --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -344,6 +392,10 @@ _rstun() {
                     return 0
                     ;;
                 --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -359,7 +411,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__server)
-            opts="-h --addr --downstream --unix-dir --password --password-file --cert --key --congestion --idle-timeout --udp-timeout --drain --allow-bench --help"
+            opts="-h --addr --downstream --unix-dir --password --password-file --clients --cert --key --congestion --idle-timeout --udp-timeout --drain --allow-bench --audit-log --user --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -385,6 +437,10 @@ _rstun() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --clients)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --cert)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -406,6 +462,14 @@ _rstun() {
                     return 0
                     ;;
                 --drain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --audit-log)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -36,8 +36,9 @@ complete -c rstun -n "__fish_rstun_using_subcommand server" -l addr -d 'UDP addr
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l downstream -d 'What clients may reach, repeatable: HOST:PORT, NETWORK:FIRST-LAST, udp://HOST:PORT or unix:///PATH; a bare port is at 127.0.0.1' -r
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l unix-dir -d 'Directory in which TunnelIn may listen on Unix sockets [default: none]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l password -d 'Password; others on this machine can see it in the list of processes' -r
-complete -c rstun -n "__fish_rstun_using_subcommand server" -l password-file -d 'File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]' -r -F
-complete -c rstun -n "__fish_rstun_using_subcommand server" -l cert -d 'Certificate, DER or PEM [default: certificate.der in the configuration directory]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l password-file -d 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd\'s credential \'password\', or a prompt]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l clients -d 'Clients with entries of their own: who each is and what it may do, in TOML; changes count at once' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l cert -d 'Certificate or chain, DER or PEM [default: certificate.der in the configuration directory]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l key -d 'Private key of the certificate, DER or PEM [default: priv_key.der beside it]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l congestion -d 'Congestion control of what this side sends' -r -f -a "bbr\t'Our own, after BBRv3: measures the path, and takes no random loss for congestion'
 cubic\t'What most of TCP does'
@@ -45,6 +46,8 @@ newreno\t'What TCP did before that'"
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l idle-timeout -d 'Silence after which a connection is lost, with what goes through it; the other side may allow less' -r
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l udp-timeout -d 'Silence after which a UDP flow is over, where its tunnel has no ?timeout=' -r
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l drain -d 'Time that open connections have to finish after Ctrl-C or SIGTERM' -r
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l audit-log -d 'File to add a line of JSON to for each login, refusal, tunnel and denied target' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l user -d 'User to go on as when the port is bound, if started by root' -r
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l allow-bench -d 'Let clients load this server with `rstun bench --server-addr`'
 complete -c rstun -n "__fish_rstun_using_subcommand server" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l server-addr -d 'Server to connect to; the port is 6060 if left out' -r
@@ -55,8 +58,13 @@ complete -c rstun -n "__fish_rstun_using_subcommand client" -s L -l tunnel-out -
 complete -c rstun -n "__fish_rstun_using_subcommand client" -s R -l tunnel-in -d 'Listen on REMOTE at the server, dial LOCAL here, repeatable; with socks5 or http as LOCAL, visitors say what to dial' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -s D -l dynamic -d 'Proxy here whose visitors go out at the server, repeatable: SOCKS5, or HTTP by http://' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l password -d 'Password; others on this machine can see it in the list of processes' -r
-complete -c rstun -n "__fish_rstun_using_subcommand client" -l password-file -d 'File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l password-file -d 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd\'s credential \'password\', or a prompt]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l name -d 'Log in as the client of this name in the server\'s --clients; the password is its secret' -r
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l identity -d 'Log in by the key in this file, which `rstun keygen --client` made' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l cert -d 'Copy of the server\'s certificate, DER or PEM [default: certificate.der in the configuration directory]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l pin -d 'In place of --cert the SHA-256 of the server\'s certificate, as keygen and the server print it; repeatable, and one that fits will do' -r
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l trust -d 'In place of both, whom to ask' -r -f -a "system\t'The authorities that this system trusts, for the name in --server-addr'
+first-use\t'Nobody the first time; then its certificate has to stay the same'"
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l congestion -d 'Congestion control of what this side sends' -r -f -a "bbr\t'Our own, after BBRv3: measures the path, and takes no random loss for congestion'
 cubic\t'What most of TCP does'
 newreno\t'What TCP did before that'"
@@ -66,15 +74,22 @@ complete -c rstun -n "__fish_rstun_using_subcommand client" -l drain -d 'Time th
 complete -c rstun -n "__fish_rstun_using_subcommand client" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l server-addr -d 'Server to go through, by a running client of it or else by a connection of its own [default: that of the client that runs]' -r
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l password -d 'Password; others on this machine can see it in the list of processes' -r
-complete -c rstun -n "__fish_rstun_using_subcommand connect" -l password-file -d 'File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand connect" -l password-file -d 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd\'s credential \'password\', or a prompt]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand connect" -l name -d 'Log in as the client of this name in the server\'s --clients; the password is its secret' -r
+complete -c rstun -n "__fish_rstun_using_subcommand connect" -l identity -d 'Log in by the key in this file, which `rstun keygen --client` made' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l cert -d 'Copy of the server\'s certificate, DER or PEM [default: certificate.der in the configuration directory]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand connect" -l pin -d 'In place of --cert the SHA-256 of the server\'s certificate, as keygen and the server print it; repeatable, and one that fits will do' -r
+complete -c rstun -n "__fish_rstun_using_subcommand connect" -l trust -d 'In place of both, whom to ask' -r -f -a "system\t'The authorities that this system trusts, for the name in --server-addr'
+first-use\t'Nobody the first time; then its certificate has to stay the same'"
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l congestion -d 'Congestion control of what this side sends' -r -f -a "bbr\t'Our own, after BBRv3: measures the path, and takes no random loss for congestion'
 cubic\t'What most of TCP does'
 newreno\t'What TCP did before that'"
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l out-dir -d 'Directory for certificate.der and priv_key.der, made if it is not there' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l out-dir -d 'Directory for the files, made if it is not there' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l host -d 'Name or IP address to write into the certificate, repeatable' -r
+complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l client -d 'Make a key for this client in place of a server\'s, in NAME.pem, and print the client\'s entry' -r
 complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l days -d 'Days until the certificate expires (rstun\'s own clients compare bytes, not dates)' -r
+complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l secret -d 'Make the client a secret in place of a key, in NAME.secret'
 complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l force -d 'Replace files that are there'
 complete -c rstun -n "__fish_rstun_using_subcommand keygen" -s h -l help -d 'Print help'
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l seconds -d 'Time for each measurement' -r
@@ -90,8 +105,13 @@ complete -c rstun -n "__fish_rstun_using_subcommand bench" -l congestion -d 'Con
 cubic\t'What most of TCP does'
 newreno\t'What TCP did before that'"
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l password -d 'Password; others on this machine can see it in the list of processes' -r
-complete -c rstun -n "__fish_rstun_using_subcommand bench" -l password-file -d 'File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]' -r -F
-complete -c rstun -n "__fish_rstun_using_subcommand bench" -l cert -d 'Copy of that server\'s certificate, DER or PEM [default: certificate.der in the configuration directory]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand bench" -l password-file -d 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd\'s credential \'password\', or a prompt]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand bench" -l name -d 'Log in as the client of this name in the server\'s --clients; the password is its secret' -r
+complete -c rstun -n "__fish_rstun_using_subcommand bench" -l identity -d 'Log in by the key in this file, which `rstun keygen --client` made' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand bench" -l cert -d 'Copy of the server\'s certificate, DER or PEM [default: certificate.der in the configuration directory]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand bench" -l pin -d 'In place of --cert the SHA-256 of the server\'s certificate, as keygen and the server print it; repeatable, and one that fits will do' -r
+complete -c rstun -n "__fish_rstun_using_subcommand bench" -l trust -d 'In place of both, whom to ask' -r -f -a "system\t'The authorities that this system trusts, for the name in --server-addr'
+first-use\t'Nobody the first time; then its certificate has to stay the same'"
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l json -d 'Print JSON in place of a table'
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect keygen bench help" -f -a "server" -d 'Stand where both sides reach it, and carry clients\' tunnels'

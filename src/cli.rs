@@ -10,14 +10,16 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-pub use client::{ClientFlags, ConnectFlags, Mode};
+pub use client::{ClientFlags, ConnectFlags, CredentialFlags, Mode, TrustBy, TrustFlags};
+
+use self::client::client_name;
 
 /// What was typed.
 #[derive(Debug, Parser)]
 #[command(
     name = "rstun",
     version,
-    about = "Carries TCP between two machines through one encrypted QUIC connection",
+    about = "Carries TCP and UDP between two machines through one encrypted QUIC connection",
     after_help = "Called through a link named rstund or rstunc, it is `rstun server` or `rstun client`.\n\
                   RUST_LOG sets how much is logged: error, warn, info (the default), debug or trace.",
     arg_required_else_help = true,
@@ -67,7 +69,12 @@ pub struct ServerFlags {
     #[command(flatten)]
     pub password: PasswordFlags,
 
-    /// Certificate, DER or PEM [default: certificate.der in the configuration directory]
+    /// Clients with entries of their own: who each is and what it may do, in TOML; changes count at
+    /// once
+    #[arg(long, value_name = "FILE")]
+    pub clients: Option<PathBuf>,
+
+    /// Certificate or chain, DER or PEM [default: certificate.der in the configuration directory]
     #[arg(long, value_name = "FILE")]
     pub cert: Option<PathBuf>,
 
@@ -94,16 +101,26 @@ pub struct ServerFlags {
     /// Let clients load this server with `rstun bench --server-addr`
     #[arg(long)]
     pub allow_bench: bool,
+
+    /// File to add a line of JSON to for each login, refusal, tunnel and denied target
+    #[arg(long, value_name = "FILE")]
+    pub audit_log: Option<PathBuf>,
+
+    /// User to go on as when the port is bound, if started by root
+    #[cfg(unix)]
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
 }
 
-/// Where the password comes from; without either flag, RSTUN_PASSWORD or a prompt.
+/// Where the password comes from; without either flag, RSTUN_PASSWORD, systemd or a prompt.
 #[derive(Args)]
 pub struct PasswordFlags {
     /// Password; others on this machine can see it in the list of processes
     #[arg(long, value_name = "TEXT", conflicts_with = "password_file")]
     pub password: Option<String>,
 
-    /// File with the password in its first line [else: RSTUN_PASSWORD, or a prompt]
+    /// File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD,
+    /// systemd's credential 'password', or a prompt]
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
 }
@@ -186,10 +203,14 @@ pub struct DrainFlags {
 
 /// Flags of `rstun keygen`.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  rstun keygen --host tunnel.example.org\n\n\
+#[command(after_help = "Examples:\n  \
+    A certificate and a key for a server:\n    \
+    rstun keygen --host tunnel.example.org\n  \
+    A key for a client, and its entry for the server's --clients:\n    \
+    rstun keygen --client laptop\n\n\
     The server needs both files; give each client a copy of certificate.der, and nobody the key.")]
 pub struct KeygenFlags {
-    /// Directory for certificate.der and priv_key.der, made if it is not there
+    /// Directory for the files, made if it is not there
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub out_dir: PathBuf,
 
@@ -201,6 +222,14 @@ pub struct KeygenFlags {
         value_parser = certificate_host
     )]
     pub host: Vec<String>,
+
+    /// Make a key for this client in place of a server's, in NAME.pem, and print the client's entry
+    #[arg(long, value_name = "NAME", conflicts_with = "host", value_parser = client_name)]
+    pub client: Option<String>,
+
+    /// Make the client a secret in place of a key, in NAME.secret
+    #[arg(long, requires = "client")]
+    pub secret: bool,
 
     /// Days until the certificate expires (rstun's own clients compare bytes, not dates)
     #[arg(
@@ -267,14 +296,13 @@ pub struct BenchFlags {
     #[command(flatten)]
     pub congestion: CongestionFlags,
 
-    /// Where the password for that server comes from
+    /// Who we are to that server
     #[command(flatten)]
-    pub password: PasswordFlags,
+    pub credential: CredentialFlags,
 
-    /// Copy of that server's certificate, DER or PEM [default: certificate.der in the configuration
-    /// directory]
-    #[arg(long, value_name = "FILE", requires = "server_addr")]
-    pub cert: Option<PathBuf>,
+    /// What makes that server the right one
+    #[command(flatten)]
+    pub trust: TrustFlags,
 }
 
 /// What `rstun bench` measures.

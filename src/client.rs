@@ -23,7 +23,9 @@ use crate::config::ClientConfig;
 #[cfg(unix)]
 use crate::control::{self, ControlSocket, Greeting};
 use crate::listener::{Listener, Origin, UdpListener, Visitor};
-use crate::session::{self, ALPN, FlowError, Instance, Local, LoggedIn, Opener, SessionError};
+use crate::session::{
+    self, ALPN, FlowError, Instance, Local, LoggedIn, Opener, SessionError, Summons,
+};
 use crate::stdio::Stdio;
 use crate::transport::{CloseCode, Connection, Lost};
 use crate::tunnel::{Half, Listen};
@@ -86,7 +88,7 @@ impl Client {
             let Half::Listen(listen, proxy) = tunnel.near() else {
                 continue;
             };
-            let local = Local::new(tunnel.to_string(), proxy);
+            let local = Local::new(tunnel.to_string(), &listen, proxy);
             if listen == Listen::Stdio {
                 stdio = Some((number, local));
                 continue;
@@ -101,7 +103,7 @@ impl Client {
         }
         ensure!(failures.is_empty(), failures.join("\n"));
         Ok(Self {
-            tls: Arc::new(config.pinned.config(ALPN)?),
+            tls: Arc::new(config.trust.config(ALPN, config.credential.key())?),
             instance: std::array::from_fn(|_| fastrand::u8(..)),
             listeners,
             stdio,
@@ -192,17 +194,26 @@ impl Client {
         Ok(())
     }
 
+    /// Connects to the server as it can be reached now. Cancel-safe.
+    async fn connect(&self) -> Result<Connection, SessionError> {
+        let connection = connecting::connect(&self.config, &self.tls).await;
+        connection.map_err(|lost| match lost {
+            Lost::Certificate(why) => SessionError::Untrusted(self.config.trust.complaint(&why)),
+            lost => SessionError::Lost(lost),
+        })
+    }
+
     /// Logs in to the server, over this connection or a new one.
     async fn log_in(&self, connection: Option<Connection>) -> Result<LoggedIn, SessionError> {
         let connection = match connection {
             Some(connection) => connection,
-            None => connecting::connect(&self.config, &self.tls).await?,
+            None => self.connect().await?,
         };
         let remote = connection.remote_address();
         let tunnels = &self.config.tunnels;
-        let password = &self.config.password;
+        let credential = &self.config.credential;
         let idle = self.config.udp_idle;
-        let login = session::login(connection, password, self.instance, tunnels, idle);
+        let login = session::login(connection, credential, self.instance, tunnels, idle);
         let logged_in = timeout(CONNECT_DEADLINE, login)
             .await
             .map_err(|_| SessionError::Lost(Lost::TimedOut))??;
@@ -221,12 +232,12 @@ impl Client {
         let session = logged_in.session;
         let opener = session.opener();
         self.current.send_replace(Some(opener.clone()));
-        let leave = CancellationToken::new();
-        let mut run = pin!(session.run(&self.stop, &leave, self.config.drain));
+        let summons = Summons::default();
+        let mut run = pin!(session.run(&self.stop, &summons, self.config.drain));
         let ended = tokio::select! {
             ended = &mut run => ended.into(),
             connection = self.replacement(&opener) => {
-                leave.cancel();
+                summons.leave.cancel();
                 match run.await {
                     session::Ended::Superseded => Ended::Superseded(connection),
                     ended => ended.into(),
@@ -241,7 +252,7 @@ impl Client {
     async fn replacement(&self, opener: &Opener) -> Connection {
         loop {
             opener.deaf(true).await;
-            match connecting::connect(&self.config, &self.tls).await {
+            match self.connect().await {
                 Ok(connection) => {
                     // The way is open, so the older one is heard too if it lives.
                     opener.probe();
@@ -250,8 +261,8 @@ impl Client {
                     }
                     connection.close(CloseCode::Done, "not needed").await;
                 }
-                Err(lost) => {
-                    debug!("no other connection to {}: {lost}", self.config.server);
+                Err(e) => {
+                    debug!("no other connection to {}: {e}", self.config.server);
                     sleep(ANOTHER_TRY).await;
                 }
             }
@@ -273,7 +284,11 @@ impl From<session::Ended> for Ended {
     fn from(ended: session::Ended) -> Self {
         match ended {
             session::Ended::Lost(lost) => Self::Lost(lost),
-            session::Ended::Stopped | session::Ended::Superseded => Self::Stopped,
+            session::Ended::Stopped => Self::Stopped,
+            // These are the server's, and the first is told of otherwise.
+            session::Ended::Superseded | session::Ended::Unwelcome(_) | session::Ended::Dead => {
+                Self::Stopped
+            }
         }
     }
 }
@@ -313,7 +328,7 @@ fn control_socket(config: &ClientConfig) -> Option<ControlSocket> {
     if !config.control {
         return None;
     }
-    let greeting = Greeting::new(&config.server, config.pinned.fingerprint());
+    let greeting = Greeting::new(&config.server, &config.trust);
     let socket = control::directory().and_then(|dir| ControlSocket::bind(&dir, greeting));
     socket
         .inspect_err(|e| warn!("no control socket, so `rstun connect` will not find us: {e}"))
@@ -355,11 +370,9 @@ async fn receive(
         }
         let (tunnel, current) = (tunnel.clone(), current.clone());
         waiting.spawn(async move {
-            let from = visitor.from;
             match next_session(current).await {
                 Some(opener) => drop(opener.carry(number, &tunnel, visitor)),
-                // Dropped, and so reset.
-                None => debug!("{from}: turned away, there is no connection to the server"),
+                None => tunnel.turn_away(visitor).await,
             }
         });
     }

@@ -3,28 +3,36 @@
 //! After this module nothing is missing: no defaults and no sentinels further down. Whatever is
 //! wrong with a command line or the files it names is found here, before anything is started.
 
+mod clients;
 mod connect;
+mod trust;
 mod tunnels;
 
+use std::env;
 use std::io::{IsTerminal, stdin};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
-use std::{env, fs};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use directories::ProjectDirs;
+use tracing::warn;
 use zeroize::Zeroizing;
 
-use crate::access::{Access, Password};
+use self::trust::trust;
+use crate::access::{Access, Credential, Password};
 use crate::cli::{
-    self, BenchFlags, ClientFlags, CongestionFlags, IdleFlags, KeygenFlags, PasswordFlags,
-    ServerFlags,
+    self, BenchFlags, ClientFlags, CongestionFlags, CredentialFlags, IdleFlags, KeygenFlags,
+    PasswordFlags, ServerFlags,
 };
-use crate::keygen;
-use crate::tls::{PinnedCertificate, ServerIdentity};
+use crate::keygen::{self, Wanted};
+#[cfg(unix)]
+use crate::privileges::Account;
+use crate::secret;
+use crate::tls::{ClientIdentity, ServerIdentity, Trust};
 use crate::transport::{Congestion, Tuning};
 use crate::tunnel::{HostPort, ListenAddr, Tunnel};
 
+pub use clients::ClientsFile;
 pub use connect::ConnectConfig;
 
 /// The port of a server's that is written without one.
@@ -36,13 +44,18 @@ pub const UDP_IDLE: Duration = Duration::from_secs(60);
 /// Environment variable for the password.
 const PASSWORD_VARIABLE: &str = "RSTUN_PASSWORD";
 
+/// The password's name among the credentials of a systemd service.
+const PASSWORD_CREDENTIAL: &str = "password";
+
 /// All that a server needs to know.
 #[derive(Debug)]
 pub struct ServerConfig {
     /// UDP address to listen on.
     pub addr: ListenAddr,
-    /// Who is let in, and to what.
-    pub access: Access,
+    /// The password that lets clients in, and to what, if there is one.
+    pub password: Option<(Password, Access)>,
+    /// The clients that have entries of their own.
+    pub clients: Option<ClientsFile>,
     /// Certificate and key.
     pub identity: ServerIdentity,
     /// How connections work.
@@ -53,6 +66,9 @@ pub struct ServerConfig {
     pub udp_idle: Duration,
     /// Whether clients may measure this server.
     pub allow_bench: bool,
+    /// Whom to go on as when the socket is bound.
+    #[cfg(unix)]
+    pub user: Option<Account>,
 }
 
 impl ServerConfig {
@@ -62,23 +78,31 @@ impl ServerConfig {
         let cert = existing_or_default(flags.cert, "--cert", keygen::CERTIFICATE)?;
         let beside = || cert.with_file_name(keygen::PRIVATE_KEY);
         let key = flags.key.unwrap_or_else(beside);
+        let unix_dir = flags.unix_dir.map(std::path::absolute).transpose();
+        let access = Access::by_password(downstream, unix_dir.context("--unix-dir")?);
+        let clients = flags.clients.map(ClientsFile::load).transpose()?;
+        let password = match clients {
+            // Nobody need know a password where there are entries.
+            Some(_) if !flags.password.is_given() => None,
+            _ => Some(password(flags.password)?),
+        };
         Ok(Self {
             addr: flags
                 .addr
                 .parse()
                 .with_context(|| format!("--addr {}", flags.addr))?,
             identity: ServerIdentity::load(&cert, &key)?,
-            access: {
-                let unix_dir = flags.unix_dir.map(std::path::absolute).transpose();
-                Access {
-                    unix_dir: unix_dir.context("--unix-dir")?,
-                    ..Access::new(password(flags.password)?, downstream)
-                }
-            },
+            password: password.map(|password| (password, access)),
+            clients,
             tuning: tuning(&flags.congestion, &flags.idle),
             drain: Duration::from_secs(flags.drain.seconds),
             udp_idle: Duration::from_secs(flags.udp.timeout),
             allow_bench: flags.allow_bench,
+            #[cfg(unix)]
+            user: {
+                let user = flags.user.as_deref().map(Account::find).transpose();
+                user.context("--user")?
+            },
         })
     }
 }
@@ -88,10 +112,10 @@ impl ServerConfig {
 pub struct ClientConfig {
     /// The server to keep a connection to; a name is resolved anew each time.
     pub server: HostPort,
-    /// The certificate that the server must have.
-    pub pinned: PinnedCertificate,
+    /// What makes the server the right one.
+    pub trust: Trust,
     /// What proves who we are.
-    pub password: Password,
+    pub credential: Credential,
     /// At least one.
     pub tunnels: Vec<Tunnel>,
     /// How connections work.
@@ -110,12 +134,11 @@ impl ClientConfig {
         let server = HostPort::with_default_port(&flags.server_addr, DEFAULT_PORT)
             .with_context(|| format!("--server-addr {}", flags.server_addr))?;
         let tunnels = tunnels::tunnels(&flags)?;
-        let cert = existing_or_default(flags.cert, "--cert", keygen::CERTIFICATE)?;
         Ok(Self {
-            server,
             tunnels,
-            pinned: PinnedCertificate::load(&cert)?,
-            password: password(flags.password)?,
+            trust: trust(&flags.trust, Some(&server))?,
+            server,
+            credential: credential(flags.credential)?,
             tuning: tuning(&flags.congestion, &flags.idle),
             drain: Duration::from_secs(flags.drain.seconds),
             udp_idle: Duration::from_secs(flags.udp.timeout),
@@ -146,10 +169,10 @@ impl From<cli::Congestion> for Congestion {
 pub struct Remote {
     /// Where it is.
     pub server: HostPort,
-    /// The certificate that it must have.
-    pub pinned: PinnedCertificate,
+    /// What makes it the right one.
+    pub trust: Trust,
     /// What proves who we are.
-    pub password: Password,
+    pub credential: Credential,
 }
 
 impl Remote {
@@ -157,18 +180,18 @@ impl Remote {
     pub fn new(flags: BenchFlags) -> Result<Option<Self>> {
         let Some(addr) = flags.server_addr else {
             ensure!(
-                flags.password.password.is_none() && flags.password.password_file.is_none(),
-                "a password is for a server that runs elsewhere: give its --server-addr too"
+                !flags.credential.is_given() && !flags.trust.is_given(),
+                "credentials, certificates and trust are for a server that runs elsewhere: give its \
+                 --server-addr too"
             );
             return Ok(None);
         };
         let server = HostPort::with_default_port(&addr, DEFAULT_PORT)
             .with_context(|| format!("--server-addr {addr}"))?;
-        let cert = existing_or_default(flags.cert, "--cert", keygen::CERTIFICATE)?;
         Ok(Some(Self {
+            trust: trust(&flags.trust, Some(&server))?,
             server,
-            pinned: PinnedCertificate::load(&cert)?,
-            password: password(flags.password)?,
+            credential: credential(flags.credential)?,
         }))
     }
 }
@@ -177,16 +200,20 @@ impl From<KeygenFlags> for keygen::Request {
     fn from(flags: KeygenFlags) -> Self {
         Self {
             out_dir: flags.out_dir,
-            hosts: flags.host,
-            days: flags.days,
             force: flags.force,
+            wanted: match (flags.client, flags.secret) {
+                (None, _) => Wanted::Server(flags.host, flags.days),
+                (Some(name), false) => Wanted::Client(name, flags.days),
+                (Some(name), true) => Wanted::Secret(name),
+            },
         }
     }
 }
 
-/// A file that was named, or the one of that name in the user's configuration directory.
+/// A file that was named, or the one of that name among a systemd service's credentials or in the
+/// user's configuration directory.
 fn existing_or_default(path: Option<PathBuf>, flag: &str, name: &str) -> Result<PathBuf> {
-    if let Some(path) = path {
+    if let Some(path) = path.or_else(|| secret::credential(name)) {
         return Ok(path);
     }
     let path = ProjectDirs::from("", "", "rstun")
@@ -200,15 +227,50 @@ fn existing_or_default(path: Option<PathBuf>, flag: &str, name: &str) -> Result<
     Ok(path)
 }
 
-/// The password, from the first of: a flag, a file, the environment, a prompt.
+impl PasswordFlags {
+    /// Whether there is a password without asking for one.
+    fn is_given(&self) -> bool {
+        let flag = self.password.is_some() || self.password_file.is_some();
+        flag || env::var_os(PASSWORD_VARIABLE).is_some()
+    }
+}
+
+impl CredentialFlags {
+    /// Whether anything was typed.
+    fn is_given(&self) -> bool {
+        let PasswordFlags {
+            password,
+            password_file,
+        } = &self.password;
+        let (key, name) = (&self.identity, &self.name);
+        password.is_some() || password_file.is_some() || key.is_some() || name.is_some()
+    }
+}
+
+/// What proves to a server who we are.
+fn credential(flags: CredentialFlags) -> Result<Credential> {
+    Ok(match (flags.identity, flags.name) {
+        (Some(path), _) => Credential::Key(ClientIdentity::load(&path)?),
+        (None, Some(name)) => Credential::Secret(name, password(flags.password)?),
+        (None, None) => Credential::Password(password(flags.password)?),
+    })
+}
+
+/// The password, from the first of: a flag, a file, the environment, systemd's credentials, a prompt.
 fn password(flags: PasswordFlags) -> Result<Password> {
     let text = if let Some(text) = flags.password {
+        warn!(
+            "--password shows the password to everyone on this machine; --password-file does not"
+        );
         Zeroizing::new(text)
     } else if let Some(path) = flags.password_file {
-        first_line(&path)?
+        secret::read_line(&path)
+            .with_context(|| format!("cannot read --password-file {}", path.display()))?
     } else if let Some(text) = env::var_os(PASSWORD_VARIABLE) {
         let text = text.into_string();
         Zeroizing::new(text.map_err(|_| anyhow!("{PASSWORD_VARIABLE} is not UTF-8"))?)
+    } else if let Some(path) = secret::credential(PASSWORD_CREDENTIAL) {
+        secret::read_line(&path).context("cannot read systemd's credential 'password'")?
     } else if stdin().is_terminal() {
         let typed = rpassword::prompt_password("Password: ");
         Zeroizing::new(typed.context("cannot read the password from the terminal")?)
@@ -216,12 +278,4 @@ fn password(flags: PasswordFlags) -> Result<Password> {
         bail!("no password: give --password-file, {PASSWORD_VARIABLE} or --password");
     };
     Password::new(text).ok_or_else(|| anyhow!("the password is empty"))
-}
-
-fn first_line(path: &Path) -> Result<Zeroizing<String>> {
-    let text = fs::read_to_string(path)
-        .map(Zeroizing::new)
-        .with_context(|| format!("cannot read --password-file {}", path.display()))?;
-    let line = text.lines().next().unwrap_or_default();
-    Ok(Zeroizing::new(line.to_owned()))
 }

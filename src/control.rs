@@ -18,7 +18,7 @@ use directories::ProjectDirs;
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
 
-use crate::tls::Fingerprint;
+use crate::tls::Trust;
 use crate::tunnel::HostPort;
 
 pub use ask::{AskError, Running};
@@ -36,18 +36,18 @@ pub struct Greeting {
     pub pid: u32,
     /// The server that it is a client of.
     pub server: String,
-    /// SHA-256 of the certificate that it trusts.
-    pub certificate: String,
+    /// What it trusts the server by: the SHA-256 of its certificate as a rule.
+    pub trust: String,
 }
 
 impl Greeting {
     /// That of this process.
-    pub fn new(server: &HostPort, certificate: Fingerprint) -> Self {
+    pub fn new(server: &HostPort, trust: &Trust) -> Self {
         Self {
             version: VERSION,
             pid: std::process::id(),
             server: server.to_string(),
-            certificate: certificate.to_string(),
+            trust: trust.to_string(),
         }
     }
 }

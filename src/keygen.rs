@@ -1,4 +1,7 @@
-//! `rstun keygen`: a key and a self-signed certificate, as two files.
+//! `rstun keygen`: a key and a self-signed certificate for a server, as two files, or a client's
+//! credential.
+
+mod client;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -6,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow};
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rcgen::{
+    Certificate, CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::tls::Fingerprint;
@@ -17,26 +22,43 @@ pub const CERTIFICATE: &str = "certificate.der";
 /// Name of the private key's file.
 pub const PRIVATE_KEY: &str = "priv_key.der";
 
-/// A certificate to make, and where to put it.
+/// What to make, and where to put it.
 #[derive(Debug)]
 pub struct Request {
-    /// Directory for the two files.
+    /// Directory for the files.
     pub out_dir: PathBuf,
-    /// Names and IP addresses for the certificate.
-    pub hosts: Vec<String>,
-    /// Days until it expires.
-    pub days: u32,
     /// Whether files that are there may be replaced.
     pub force: bool,
+    /// What it is.
+    pub wanted: Wanted,
 }
 
-/// Makes the key and the certificate, writes both files, and says what to do with them.
+/// What can be made.
+#[derive(Debug)]
+pub enum Wanted {
+    /// A certificate with these names and addresses, valid for so many days, and its key.
+    Server(Vec<String>, u32),
+    /// A key for the client of this name, with a certificate for so many days.
+    Client(String, u32),
+    /// A secret for the client of this name.
+    Secret(String),
+}
+
+/// Makes it, writes the files, and says what to do with them.
 pub fn run(request: &Request) -> Result<()> {
-    let (certificate, key) = certify(&request.hosts, request.days)?;
-    let dir = &request.out_dir;
+    let (dir, force) = (&request.out_dir, request.force);
     fs::create_dir_all(dir).with_context(|| format!("cannot make directory {}", dir.display()))?;
+    match &request.wanted {
+        Wanted::Server(hosts, days) => server(dir, force, hosts, *days),
+        Wanted::Client(name, days) => client::key(dir, force, name, *days),
+        Wanted::Secret(name) => client::secret(dir, force, name),
+    }
+}
+
+fn server(dir: &Path, force: bool, hosts: &[String], days: u32) -> Result<()> {
+    let (certificate, key) = certify(hosts, days)?;
     let (cert_path, key_path) = (dir.join(CERTIFICATE), dir.join(PRIVATE_KEY));
-    if !request.force {
+    if !force {
         // Both are looked at before either is written: half a pair is of no use to anyone.
         for path in [&cert_path, &key_path] {
             if path.symlink_metadata().is_ok() {
@@ -44,21 +66,28 @@ pub fn run(request: &Request) -> Result<()> {
             }
         }
     }
-    write(&key_path, key.secret_der(), true, request.force)?;
-    write(&cert_path, &certificate, false, request.force)?;
+    write(&key_path, key.secret_der(), true, force)?;
+    write(&cert_path, &certificate, false, force)?;
     println!("certificate {}", cert_path.display());
     println!("private key {}", key_path.display());
     println!("SHA-256     {}", Fingerprint::of(&certificate));
     Ok(())
 }
 
-/// Makes an ECDSA P-256 key and a certificate for it, signed with itself.
-///
-/// It is valid from a day ago, for the sake of clocks that are behind.
+/// Makes an ECDSA P-256 key and a certificate for it as `self_signed` does, in DER.
 pub fn certify(
     hosts: &[String],
     days: u32,
 ) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>)> {
+    let (certificate, key) = self_signed(hosts, days)?;
+    let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(|e| anyhow!(e))?;
+    Ok((certificate.der().clone(), key))
+}
+
+/// Makes an ECDSA P-256 key and a certificate for it, signed with itself.
+///
+/// It is valid from a day ago, for the sake of clocks that are behind.
+fn self_signed(hosts: &[String], days: u32) -> Result<(Certificate, KeyPair)> {
     let day = std::time::Duration::from_secs(24 * 60 * 60);
     let now = SystemTime::now();
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
@@ -72,9 +101,7 @@ pub fn certify(
     }
     params.not_before = (now - day).into();
     params.not_after = (now + day * days).into();
-    let certificate = params.self_signed(&key)?;
-    let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(|e| anyhow!(e))?;
-    Ok((certificate.der().clone(), key))
+    Ok((params.self_signed(&key)?, key))
 }
 
 /// Writes a file that is not there, or with force in place of one that is.
@@ -112,8 +139,8 @@ fn create(path: &Path, secret: bool) -> std::io::Result<File> {
 
 fn in_the_way(path: &Path) -> anyhow::Error {
     anyhow!(
-        "{} is there already; clients know the server by its certificate, so nothing was changed. \
-         Use --force to replace it, or --out-dir for another place",
+        "{} is there already, and others know its owner by it, so nothing was changed. Use --force \
+         to replace it, or --out-dir for another place",
         path.display()
     )
 }

@@ -1,12 +1,17 @@
-//! rstun carries TCP and Unix sockets between two machines through one encrypted QUIC connection.
+//! rstun carries TCP, UDP and Unix sockets between two machines through one encrypted QUIC connection.
 //!
 //! # The way of a byte
 //!
 //! A visitor connects to a [`listener`]. [`session`] opens a stream for it on the connection,
 //! writes the flow's header ([`wire`]) and hands both to the [`relay`], which copies in both
 //! directions through the [`transport`]. A visitor may also be this process's own [`stdio`], or come
-//! through the [`control`] socket. At the far side the session reads the header, asks [`access`],
+//! through the [`control`] socket. Those who ask for a target of their own do so in words that
+//! [`proxy`] knows. At the far side the session reads the header, asks [`access`],
 //! has the [`connector`] dial the target, and hands both to a relay of its own.
+//!
+//! UDP has no streams: [`session`] gives each visitor's address a number, and its packets go in
+//! datagrams with that number in front, between the port ([`socket`]) and the transport, many at a
+//! time.
 //!
 //! # The way of a decision
 //!
@@ -28,6 +33,7 @@
 //! whose address changes still reaches its worker. That is not built yet.
 
 pub mod access;
+pub mod audit;
 pub mod bench;
 pub mod cli;
 pub mod client;
@@ -37,7 +43,12 @@ pub mod connector;
 pub mod control;
 pub mod keygen;
 pub mod listener;
+pub mod pace;
+#[cfg(unix)]
+pub mod privileges;
+pub mod proxy;
 pub mod relay;
+pub mod secret;
 pub mod server;
 pub mod session;
 pub mod socket;
@@ -49,6 +60,7 @@ pub mod wire;
 
 use std::ffi::OsString;
 use std::future::Future;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -58,7 +70,8 @@ use tracing::info;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
-use crate::cli::Command;
+use crate::audit::AuditLog;
+use crate::cli::{Command, ServerFlags};
 use crate::client::Client;
 use crate::config::{ClientConfig, ConnectConfig, ServerConfig};
 #[cfg(unix)]
@@ -81,18 +94,18 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(e) => return explain(&e),
     };
     let started = match cli.command {
-        Command::Server(flags) => ServerConfig::new(flags).map(|config| {
-            log_to_stderr(LevelFilter::INFO);
-            serve(config)
+        Command::Server(flags) => open_audit_log(&flags).and_then(|audit| {
+            log(LevelFilter::INFO, audit);
+            ServerConfig::new(flags).map(serve)
         }),
-        Command::Client(flags) => ClientConfig::new(flags).map(|config| {
-            log_to_stderr(LevelFilter::INFO);
-            connect(config)
-        }),
+        Command::Client(flags) => {
+            log(LevelFilter::INFO, None);
+            ClientConfig::new(flags).map(connect)
+        }
         Command::Connect(flags) => ConnectConfig::new(flags).and_then(pipe),
         Command::Keygen(flags) => Ok(keygen::run(&flags.into())),
         Command::Bench(flags) => bench::Plan::new(flags).map(|plan| {
-            log_to_stderr(LevelFilter::WARN);
+            log(LevelFilter::WARN, None);
             measure(&plan)
         }),
     };
@@ -133,7 +146,7 @@ fn serve(config: ServerConfig) -> Result<()> {
 /// Carries one flow between standard input and output and a target. What fails first is what was
 /// typed.
 fn pipe(config: ConnectConfig) -> Result<Result<()>> {
-    log_to_stderr(LevelFilter::ERROR);
+    log(LevelFilter::ERROR, None);
     #[cfg(unix)]
     if let Some(outcome) = worker_runtime()?.block_on(pipe_through_running(&config)) {
         return Ok(outcome);
@@ -144,7 +157,7 @@ fn pipe(config: ConnectConfig) -> Result<Result<()>> {
 /// The same through a client that runs already; none if there is none.
 #[cfg(unix)]
 async fn pipe_through_running(config: &ConnectConfig) -> Option<Result<()>> {
-    let running = Running::find(config.server.as_ref(), config.pinned.as_ref()).await;
+    let running = Running::find(config.server.as_ref(), config.trust.as_ref()).await;
     let pipe = async |running: Running| {
         let (stdio, flow) = Stdio::pair_for_another()?;
         Ok(stdio.carry(running.connect(&config.target, flow)).await?)
@@ -222,8 +235,16 @@ pub(crate) fn worker_runtime() -> Result<runtime::Runtime> {
         .context("cannot start the runtime")
 }
 
-/// Log lines go to standard error, as many as RUST_LOG asks for, or else of this level.
-fn log_to_stderr(default: LevelFilter) {
+fn open_audit_log(flags: &ServerFlags) -> Result<Option<AuditLog>> {
+    let open = |path: &PathBuf| {
+        AuditLog::open(path).with_context(|| format!("--audit-log {}", path.display()))
+    };
+    flags.audit_log.as_ref().map(open).transpose()
+}
+
+/// Log lines go to standard error, as many as RUST_LOG asks for, or else of this level; those for
+/// an audit go to its log too.
+fn log(default: LevelFilter, audit: Option<AuditLog>) {
     use std::io::IsTerminal;
 
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
@@ -238,6 +259,7 @@ fn log_to_stderr(default: LevelFilter) {
         .with_target(false);
     tracing_subscriber::registry()
         .with(lines.with_filter(levels))
+        .with(audit.map(AuditLog::into_layer))
         .init();
 }
 

@@ -84,14 +84,24 @@ impl Listener {
     pub fn bind(listen: &Listen) -> io::Result<Self> {
         match listen {
             Listen::Tcp(addr) => Ok(Self::Tcp(tcp::Listener::bind(*addr)?)),
+            Listen::Socks5 { addr, auth } | Listen::Http { addr, auth } => {
+                let listener = tcp::Listener::bind(*addr)?;
+                if auth.is_none() && !listener.local_addr().ip().is_loopback() {
+                    warn!(
+                        "{listen} asks for no password: whoever reaches it goes out through it; \
+                         ?auth=FILE behind its address changes that"
+                    );
+                }
+                Ok(Self::Tcp(listener))
+            }
             #[cfg(unix)]
             Listen::Unix { path, mode } => Ok(Self::Unix(unix::Listener::bind(path, *mode)?)),
             #[cfg(not(unix))]
             Listen::Unix { .. } => Err(crate::socket::no_unix_sockets()),
             Listen::Udp { addr, timeout } => Ok(Self::Udp(udp::Listener::bind(*addr, *timeout)?)),
-            Listen::Socks5 { .. } | Listen::Http { .. } | Listen::Stdio => {
-                let not_yet = format!("{listen} cannot be listened on in this version yet");
-                Err(io::Error::new(io::ErrorKind::Unsupported, not_yet))
+            Listen::Stdio => {
+                let text = "standard input is no socket";
+                Err(io::Error::new(io::ErrorKind::Unsupported, text))
             }
         }
     }

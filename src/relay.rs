@@ -14,6 +14,7 @@ use thiserror::Error;
 use tokio::task::yield_now;
 use tokio_util::io::poll_read_buf;
 
+use crate::pace::{Pace, Way};
 use crate::socket::{ReadHalf, Socket, WriteHalf};
 use crate::transport::{Receiver, ResetCode, Sender, StreamError};
 
@@ -38,13 +39,22 @@ pub enum Broken {
 /// Copies until both directions have ended, or the flow breaks.
 ///
 /// It is only after both ends have passed that the socket is closed in order, if it knows other ways.
-/// Not cancel-safe, and cancelling it breaks the flow.
-pub async fn relay(mut local: Socket, mut tx: Sender, mut rx: Receiver) -> Result<(), Broken> {
+/// If there is a pace it keeps to that, and has what is too fast wait. Not cancel-safe, and
+/// cancelling it breaks the flow.
+pub async fn relay(
+    mut local: Socket,
+    mut tx: Sender,
+    mut rx: Receiver,
+    pace: Option<&Pace>,
+) -> Result<(), Broken> {
     let (mut local_read, local_write) = local.split();
     let outcome = tokio::select! {
         biased;
         outcome = async {
-            tokio::try_join!(upload(&mut local_read, &mut tx), download(&mut rx, &local_write))
+            tokio::try_join!(
+                upload(&mut local_read, &mut tx, pace),
+                download(&mut rx, &local_write, pace),
+            )
         } => outcome,
         error = local_write.failure() => Err(error.into()),
     };
@@ -62,7 +72,11 @@ pub async fn relay(mut local: Socket, mut tx: Sender, mut rx: Receiver) -> Resul
 }
 
 /// From the socket to the stream, until the socket's end.
-async fn upload(local: &mut ReadHalf<'_>, tx: &mut Sender) -> Result<(), Broken> {
+async fn upload(
+    local: &mut ReadHalf<'_>,
+    tx: &mut Sender,
+    pace: Option<&Pace>,
+) -> Result<(), Broken> {
     // The peer may give the flow up when there is nothing to send that would show it.
     let mut stopped = Box::pin(tx.stopped());
     let mut size = SMALL_READ;
@@ -77,7 +91,8 @@ async fn upload(local: &mut ReadHalf<'_>, tx: &mut Sender) -> Result<(), Broken>
             room = tx.allowance() => room,
             Some(stop) = &mut stopped => return Err(stop.into()),
         };
-        let mut buffer = BytesMut::with_capacity(size.min(room));
+        let most = size.min(room).min(pace.map_or(usize::MAX, Pace::most));
+        let mut buffer = BytesMut::with_capacity(most);
         let capacity = buffer.capacity();
         let n = match read_now(local, &mut buffer).await {
             None => continue,
@@ -94,6 +109,13 @@ async fn upload(local: &mut ReadHalf<'_>, tx: &mut Sender) -> Result<(), Broken>
         } else {
             buffer.freeze()
         };
+        if let Some(pace) = pace {
+            tokio::select! {
+                biased;
+                () = pace.take(Way::Up, n) => {}
+                Some(stop) = &mut stopped => return Err(stop.into()),
+            }
+        }
         tx.write(chunk).await?;
         if n == capacity {
             // There is more, and quinn takes it without waiting: let others have a turn.
@@ -128,14 +150,22 @@ fn fitting(size: usize, n: usize) -> usize {
 }
 
 /// From the stream to the socket, until the stream's end.
-async fn download(rx: &mut Receiver, local: &WriteHalf<'_>) -> Result<(), Broken> {
+async fn download(
+    rx: &mut Receiver,
+    local: &WriteHalf<'_>,
+    pace: Option<&Pace>,
+) -> Result<(), Broken> {
     let mut more = true;
     loop {
         while !rx.ready().is_empty() {
-            match write_some(local, rx.ready()) {
+            let most = pace.map_or(usize::MAX, Pace::most);
+            match write_some(local, rx.ready(), most) {
                 Ok(n) => {
                     advance(rx.ready(), n);
                     rx.taken(n);
+                    if let Some(pace) = pace {
+                        pace.take(Way::Down, n).await;
+                    }
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => tokio::select! {
                     biased;
@@ -155,10 +185,14 @@ async fn download(rx: &mut Receiver, local: &WriteHalf<'_>) -> Result<(), Broken
     Ok(())
 }
 
-fn write_some(local: &WriteHalf<'_>, chunks: &VecDeque<Bytes>) -> io::Result<usize> {
+/// Writes what the socket takes at once of these, and no more than so many bytes.
+fn write_some(local: &WriteHalf<'_>, chunks: &VecDeque<Bytes>, most: usize) -> io::Result<usize> {
     let mut slices = [IoSlice::new(&[]); CHUNKS];
     let count = chunks.len().min(CHUNKS);
+    let mut left = most;
     for (slice, chunk) in slices.iter_mut().zip(chunks) {
+        let chunk = &chunk[..chunk.len().min(left)];
+        left -= chunk.len();
         *slice = IoSlice::new(chunk);
     }
     local.try_write_vectored(&slices[..count])

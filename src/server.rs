@@ -1,52 +1,51 @@
 //! The server: lets clients in, and keeps a session for each.
 
-use std::collections::HashMap;
+mod door;
+mod entrance;
+mod quota;
+mod reload;
+mod seats;
+
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info};
 
-use crate::access::Access;
+use self::entrance::{Entrance, Place};
+use self::reload::Follower;
+use self::seats::Seats;
+use crate::access::Registry;
+use crate::audit;
 use crate::bench;
 use crate::config::ServerConfig;
-use crate::session::{self, ALPN, Ended, Instance, SessionError};
-use crate::transport::{Attempt, CloseCode, Connection, Endpoint, Lost};
+use crate::session::{self, ALPN, Ended, SessionError};
+use crate::transport::{Attempt, CloseCode, Connection, Endpoint};
 
 /// Longest that a handshake and a login may take together.
 const LOGIN_DEADLINE: Duration = Duration::from_secs(5);
-
-/// Clients between their first packet and their login, from which on an address has to be proved
-/// before it costs us memory, and above which nobody is answered.
-const VALIDATE_FROM: usize = 64;
-const MAX_PENDING: usize = 512;
 
 /// A server whose socket is bound.
 #[derive(Debug)]
 pub struct Server {
     endpoint: Endpoint,
+    follower: Option<Follower>,
     shared: Arc<Shared>,
 }
 
 /// What all sessions of a server have in common.
 #[derive(Debug)]
 struct Shared {
-    access: Arc<Access>,
+    registry: Registry,
     drain: Duration,
     udp_idle: Duration,
     stop: CancellationToken,
-    present: Mutex<HashMap<Instance, Present>>,
-}
-
-/// A client process that has a session: how to end it, and how to know that it has ended.
-#[derive(Clone, Debug)]
-struct Present {
-    leave: CancellationToken,
-    gone: CancellationToken,
+    seats: Arc<Seats>,
+    entrance: Arc<Entrance>,
 }
 
 impl Server {
@@ -55,7 +54,7 @@ impl Server {
         let secret = config.identity.derive(b"rstun stateless reset");
         let endpoint = Endpoint::bind(
             config.addr,
-            config.identity.config(ALPN)?,
+            config.identity.config(ALPN, config.clients.is_some())?,
             secret,
             config.tuning,
         )
@@ -65,22 +64,35 @@ impl Server {
             endpoint.local_addr(),
             config.identity.fingerprint()
         );
-        if config.access.downstream.is_empty() {
-            info!("no --downstream: clients may use TunnelIn only");
+        if let Some((_, access)) = &config.password
+            && access.reach.is_empty()
+        {
+            info!("no --downstream: clients by password may use TunnelIn only");
         }
-        let mut access = config.access;
-        if config.allow_bench {
-            access.bench = Some(bench::Target::start()?.addr());
-            info!("--allow-bench: every client may load this server to measure it");
+        let bench = match config.allow_bench {
+            true => {
+                info!("--allow-bench: every client may load this server to measure it");
+                Some(bench::Target::start()?.addr())
+            }
+            false => None,
+        };
+        let clients = config.clients.as_ref();
+        let entries = clients.map_or_else(Vec::new, |clients| clients.entries.clone());
+        let follower = config.clients.map(Follower::watch).transpose()?;
+        #[cfg(unix)]
+        if let Some(user) = &config.user {
+            user.assume()?;
         }
         Ok(Self {
             endpoint,
+            follower,
             shared: Arc::new(Shared {
-                access: Arc::new(access),
+                registry: Registry::new(config.password, entries, bench),
                 drain: config.drain,
                 udp_idle: config.udp_idle,
                 stop,
-                present: Mutex::default(),
+                seats: Arc::default(),
+                entrance: Arc::default(),
             }),
         })
     }
@@ -95,9 +107,17 @@ impl Server {
         let shared = &self.shared;
         let mut pending = JoinSet::new();
         let mut sessions = JoinSet::new();
+        let follow = async {
+            match &self.follower {
+                Some(follower) => follower.follow(&shared.registry).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut follow = std::pin::pin!(follow);
         loop {
             tokio::select! {
                 () = shared.stop.cancelled() => break,
+                () = &mut follow => {}
                 attempt = self.endpoint.accept() => match attempt {
                     Some(attempt) => admit(attempt, &mut pending, shared),
                     None => break,
@@ -128,29 +148,18 @@ impl Server {
     }
 }
 
-/// Starts a handshake in a task of its own, unless too many are under way.
+/// Starts a handshake in a task of its own, if the client has a place.
 fn admit(attempt: Attempt, pending: &mut JoinSet<Option<Greeted>>, shared: &Arc<Shared>) {
-    let attempt = match pending.len() {
-        MAX_PENDING.. => return attempt.ignore(),
-        VALIDATE_FROM.. => match attempt.retry() {
-            None => return,
-            Some(validated) => validated,
-        },
-        _ => attempt,
+    let Some((attempt, mut place)) = shared.entrance.receive(attempt) else {
+        return;
     };
     let shared = shared.clone();
     pending.spawn(async move {
-        let from = attempt.remote_address();
-        let greeted = timeout(LOGIN_DEADLINE, greet(attempt, shared)).await;
-        match greeted {
+        let greeting = greet(attempt, &mut place, &shared.registry);
+        match timeout(LOGIN_DEADLINE, greeting).await {
             Ok(Ok(greeted)) => return Some(greeted),
-            Ok(Err(SessionError::Lost(Lost::Version))) => {
-                let ours = String::from_utf8_lossy(ALPN);
-                warn!("{from}: a client of another version was refused; this server speaks {ours}");
-            }
-            Ok(Err(SessionError::WrongPassword)) => warn!("{from}: refused, its password is wrong"),
-            Ok(Err(e)) => debug!("{from}: {e}"),
-            Err(_) => debug!("{from}: no handshake and login in time"),
+            Ok(Err(e)) => place.fail(Some(&e)),
+            Err(_) => place.fail(None),
         }
         None
     });
@@ -159,9 +168,14 @@ fn admit(attempt: Attempt, pending: &mut JoinSet<Option<Greeted>>, shared: &Arc<
 /// A client that has logged in, with its connection.
 type Greeted = (session::Newcomer, Connection);
 
-async fn greet(attempt: Attempt, shared: Arc<Shared>) -> Result<Greeted, SessionError> {
+async fn greet(
+    attempt: Attempt,
+    place: &mut Place,
+    known: &Registry,
+) -> Result<Greeted, SessionError> {
     let connection = attempt.handshake().await?;
-    let newcomer = session::greet(connection.clone(), shared.access.clone()).await?;
+    place.prove();
+    let newcomer = session::greet(connection.clone(), known).await?;
     Ok((newcomer, connection))
 }
 
@@ -169,68 +183,26 @@ async fn greet(attempt: Attempt, shared: Arc<Shared>) -> Result<Greeted, Session
 async fn serve((newcomer, connection): Greeted, shared: Arc<Shared>) {
     let from = connection.remote_address();
     let stop = &shared.stop;
-    let Some(seat) = stop
-        .run_until_cancelled(Seat::take(newcomer.instance, &shared))
-        .await
-    else {
+    let identity = newcomer.identity.clone();
+    let take = shared.seats.take(&newcomer);
+    let Some(seat) = stop.run_until_cancelled(take).await else {
         return;
     };
-    let welcome = timeout(LOGIN_DEADLINE, newcomer.welcome(shared.udp_idle));
-    let session = match stop.run_until_cancelled(welcome).await {
-        Some(Ok(Ok(session))) => session,
-        Some(Ok(Err(e))) => return debug!("{from}: {e}"),
-        Some(Err(_)) => return debug!("{from}: did not take its answer in time"),
-        None => return,
+    let welcome = newcomer.welcome(shared.udp_idle, async || seat.bury_the_dead().await);
+    let why = match stop
+        .run_until_cancelled(timeout(LOGIN_DEADLINE, welcome))
+        .await
+    {
+        Some(Ok(Ok(session))) => match session.run(stop, seat.summons(), shared.drain).await {
+            Ended::Stopped => "told to go".to_owned(),
+            Ended::Lost(lost) => lost.to_string(),
+            Ended::Superseded => "it has connected anew".to_owned(),
+            Ended::Dead => "it gave no sign of life".to_owned(),
+            Ended::Unwelcome(why) => why,
+        },
+        Some(Ok(Err(e))) => e.to_string(),
+        Some(Err(_)) => "it did not take its answer in time".to_owned(),
+        None => "told to go".to_owned(),
     };
-    info!("{from}: client connected");
-    match session.run(stop, &seat.present.leave, shared.drain).await {
-        Ended::Stopped => info!("{from}: client told to go"),
-        Ended::Lost(lost) => info!("{from}: client gone: {lost}"),
-        Ended::Superseded => info!("{from}: client gone: it has connected anew"),
-    }
-}
-
-/// The place of one client process among the server's sessions; free again when dropped.
-#[derive(Debug)]
-struct Seat {
-    instance: Instance,
-    present: Present,
-    shared: Arc<Shared>,
-}
-
-impl Seat {
-    /// Takes a client's place, after its former session has left it with all of its ports.
-    async fn take(instance: Instance, shared: &Arc<Shared>) -> Self {
-        let present = Present {
-            leave: CancellationToken::new(),
-            gone: CancellationToken::new(),
-        };
-        let former = shared.present().insert(instance, present.clone());
-        if let Some(former) = former {
-            former.leave.cancel();
-            former.gone.cancelled().await;
-        }
-        Self {
-            instance,
-            present,
-            shared: shared.clone(),
-        }
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut present = self.shared.present();
-        // Unless the next one sits here already.
-        if !self.present.leave.is_cancelled() {
-            present.remove(&self.instance);
-        }
-        self.present.gone.cancel();
-    }
-}
-
-impl Shared {
-    fn present(&self) -> std::sync::MutexGuard<'_, HashMap<Instance, Present>> {
-        self.present.lock().unwrap_or_else(|e| e.into_inner())
-    }
+    audit::logout(identity.name(), from, &why);
 }

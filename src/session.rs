@@ -8,15 +8,19 @@ mod control;
 mod datagram;
 mod dial;
 mod flow;
+mod guest;
 mod hearing;
+mod http;
 mod login;
+mod socks5;
+mod welcome;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -26,7 +30,7 @@ use tracing::debug;
 use self::control::Control;
 use self::datagram::Datagrams;
 use self::dial::Dialed;
-use crate::access::Access;
+use self::guest::Guest;
 use crate::listener::Listener;
 use crate::transport::{CloseCode, Connection, Lost, Receiver, ResetCode, Sender, StreamError};
 use crate::tunnel::Target;
@@ -35,7 +39,8 @@ use crate::wire::{DecodeError, Message};
 pub use crate::wire::{ALPN, NO_TUNNEL};
 pub use datagram::Association;
 pub use flow::{FlowError, Local, Opener, Reached};
-pub use login::{Instance, LoggedIn, Newcomer, greet, login};
+pub use login::{Instance, LoggedIn, greet, login};
+pub use welcome::Newcomer;
 
 /// Why there is no session.
 #[derive(Debug, Error)]
@@ -49,9 +54,12 @@ pub enum SessionError {
     /// The peer sent a message that has no place here.
     #[error("the peer broke the protocol: an unexpected message, or the end of the control stream")]
     Unexpected,
-    /// The proof is not one of our password.
-    #[error("wrong password: the server has another one")]
-    WrongPassword,
+    /// The client has shown nothing that makes it anyone.
+    #[error("{0}")]
+    LoginRefused(&'static str),
+    /// The server is not shown to be the right one, with what to do.
+    #[error("{0}")]
+    Untrusted(String),
     /// The server does not give us tunnels: each with its reason, on a line of its own.
     #[error("{}", list(.0))]
     Refused(Vec<(String, String)>),
@@ -61,8 +69,8 @@ impl SessionError {
     /// Whether trying again is of no use, because a person has to change something first.
     pub fn is_final(&self) -> bool {
         match self {
-            Self::Refused(_) | Self::WrongPassword => true,
-            Self::Lost(Lost::Certificate) => true,
+            Self::Refused(_) | Self::LoginRefused(_) => true,
+            Self::Untrusted(_) => true,
             Self::Lost(_) | Self::Decode(_) | Self::Unexpected => false,
         }
     }
@@ -93,13 +101,40 @@ pub enum Ended {
     Lost(Lost),
     /// We were told to leave at once.
     Superseded,
+    /// The client may not go on, for this reason.
+    Unwelcome(String),
+    /// The client was asked for a sign of life and gave none.
+    Dead,
+}
+
+/// Longest that a client may take to give a sign of life when it is asked for one: time for a packet
+/// and its answer, and for a lost one to be sent again.
+pub const PROBE: Duration = Duration::from_secs(1);
+
+/// What a session may be asked for from elsewhere.
+#[derive(Debug, Default)]
+pub struct Summons {
+    /// To break off all at once.
+    pub leave: CancellationToken,
+    /// To see whether the peer lives, and to end if it gives no sign of it within [`PROBE`].
+    pub probe: Notify,
 }
 
 /// Which side of a session this is.
 #[derive(Clone, Debug)]
 enum Role {
     Client,
-    Server(Arc<Access>),
+    Server(Arc<Guest>),
+}
+
+impl Role {
+    /// The client at the other side, where this side is the server.
+    fn guest(&self) -> Option<&Arc<Guest>> {
+        match self {
+            Self::Client => None,
+            Self::Server(guest) => Some(guest),
+        }
+    }
 }
 
 /// A session that is up.
@@ -134,13 +169,10 @@ impl Session {
     ) -> Self {
         let (token, draining) = (CancellationToken::new(), CancellationToken::new());
         let (flows, deaf) = (TaskTracker::new(), watch::Sender::new(false));
-        let access = match &role {
-            Role::Client => None,
-            Role::Server(access) => Some(access.clone()),
-        };
-        let own = access.clone().map(Dialed::without_tunnel);
+        let guest = role.guest();
+        let own = guest.cloned().map(Dialed::without_tunnel);
         let dialed = dialed.into_iter().map(|(number, name, target)| {
-            let dialed = Dialed::new(name, target, access.clone());
+            let dialed = Dialed::new(name, target, guest.cloned());
             (number, dialed)
         });
         let dialed = Arc::new(dialed.chain(own).collect());
@@ -149,6 +181,7 @@ impl Session {
             Arc::clone(&dialed),
             udp_idle,
             token.clone(),
+            role.guest().map(|guest| guest.identity.clone()),
         );
         let datagrams = Arc::new(datagrams);
         let opener = Opener::new(
@@ -158,6 +191,7 @@ impl Session {
             token.clone(),
             draining.clone(),
             deaf.subscribe(),
+            guest.map(|guest| guest.identity.clone()),
         );
         Self {
             role,
@@ -182,13 +216,12 @@ impl Session {
     /// Carries flows until the connection is lost, or `stop` is cancelled.
     ///
     /// On `stop` no new flows are taken, and those that are open have so long to finish, but for those
-    /// of UDP, which never do; on `leave`
-    /// all is broken off at once. When it returns, no flow and no listener is left. Not
+    /// of UDP, which never do. When it returns, no flow and no listener is left. Not
     /// cancel-safe: flows are broken, but may outlive it for a moment.
     pub async fn run(
         mut self,
         stop: &CancellationToken,
-        leave: &CancellationToken,
+        summons: &Summons,
         drain: Duration,
     ) -> Ended {
         // However this ends, no flow outlives it.
@@ -201,10 +234,19 @@ impl Session {
         self.datagrams.start();
         let connection = self.connection.clone();
         let mut credit = std::pin::pin!(connection.exchange_credit());
-        let role = self.role.clone();
-        let deaf = self.deaf.clone();
+        let guest = self.role.guest().cloned();
+        let unwelcome = async {
+            match &guest {
+                Some(guest) => guest.unwelcome().await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut unwelcome = std::pin::pin!(unwelcome);
+        let (role, deaf) = (self.role.clone(), self.deaf.clone());
         let mut hearing = std::pin::pin!(hearing::listen(&connection, &role, &deaf));
         let mut deadline = None;
+        // When the peer has to have been heard, and what had been heard of it before.
+        let mut doubt: Option<(Instant, u64)> = None;
         let ended = loop {
             let stopping = deadline.is_some();
             tokio::select! {
@@ -220,7 +262,18 @@ impl Session {
                     // take as long as a peer likes that reads nothing.
                     let _ = timeout_at(end, self.control.write(&Message::Drain)).await;
                 }
-                () = leave.cancelled() => break Ended::Superseded,
+                () = summons.leave.cancelled() => break Ended::Superseded,
+                () = summons.probe.notified(), if doubt.is_none() => {
+                    doubt = Some((Instant::now() + PROBE, connection.heard()));
+                    // Whatever acknowledges it is a sign of life.
+                    connection.probe();
+                }
+                () = sleep_until(doubt.map_or_else(Instant::now, |d| d.0)), if doubt.is_some() => {
+                    if doubt.take().is_some_and(|(_, heard)| heard == connection.heard()) {
+                        break Ended::Dead;
+                    }
+                }
+                why = &mut unwelcome => break Ended::Unwelcome(why),
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if stopping => {
                     debug!("{} flows did not finish in time", self.flows.len());
                     break Ended::Stopped;
@@ -237,13 +290,20 @@ impl Session {
             }
         };
         listening.shutdown().await;
+        self.end(ended).await
+    }
+
+    /// Ends what is left, and tells the peer why.
+    async fn end(&self, ended: Ended) -> Ended {
         self.token.cancel();
         self.flows.close();
         self.flows.wait().await;
         self.datagrams.end().await;
-        let (code, reason) = match (&ended, self.role) {
+        let (code, reason) = match (&ended, &self.role) {
             (Ended::Lost(_), _) => return ended,
             (Ended::Superseded, _) => (CloseCode::Superseded, "the client has connected anew"),
+            (Ended::Dead, _) => (CloseCode::Superseded, "the client gave no sign of life"),
+            (Ended::Unwelcome(why), _) => (CloseCode::Unwelcome, why.as_str()),
             (Ended::Stopped, Role::Client) => (CloseCode::Done, "the client was stopped"),
             (Ended::Stopped, Role::Server(_)) => (CloseCode::Shutdown, "the server was stopped"),
         };

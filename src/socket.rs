@@ -12,10 +12,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::{TcpStream, tcp};
 #[cfg(unix)]
 use tokio::net::{UnixStream, unix};
+use tokio::time::timeout;
+
+/// Longest that a peer is waited for that has had its last word.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 pub(crate) use udp::register;
 pub use udp::{Packet, Route, UdpPort};
@@ -64,6 +68,22 @@ impl Socket {
         }
     }
 
+    /// Closes it in order after a last word, which gets through whatever the peer sends meanwhile:
+    /// a system that closes with bytes unread resets instead.
+    ///
+    /// It takes as long as the peer leaves its direction open, and a second at most. Cancelling
+    /// this resets.
+    pub async fn close(mut self) {
+        let end = async {
+            self.shutdown().await?;
+            while self.read(&mut [0; 1024]).await? > 0 {}
+            Ok::<_, io::Error>(())
+        };
+        // An error is the peer's, who is gone then.
+        let _ = timeout(FAREWELL, end).await;
+        self.settle();
+    }
+
     /// Reads what is there already, without knowing whether anything is.
     ///
     /// Not through tokio, which knows nothing of a new socket's readiness before the next poll.
@@ -91,6 +111,46 @@ impl Socket {
                 let (read, write) = socket.split();
                 (ReadHalf::Unix(read), WriteHalf::Unix(write))
             }
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(socket) => Pin::new(socket).poll_read(cx, buffer),
+            #[cfg(unix)]
+            Self::Unix(socket) => Pin::new(socket).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
+            #[cfg(unix)]
+            Self::Unix(socket) => Pin::new(socket).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
+            #[cfg(unix)]
+            Self::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
         }
     }
 }

@@ -1,25 +1,37 @@
 //! Keys, certificates and the TLS configurations made of them.
 //!
-//! The client trusts one certificate, byte for byte, and whoever can sign with its key. Names,
-//! dates and authorities play no part.
+//! A server has one certificate, and a client may have one. What makes a certificate the right one
+//! is up to its reader: to a client [`Trust`], to a server the login.
+
+mod client;
+mod fingerprint;
+mod known;
+mod trust;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::{fmt, fs};
 
 use anyhow::{Context, Result, anyhow, bail};
-use aws_lc_rs::{digest, hmac};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs as provider, verify_tls13_signature};
+use aws_lc_rs::hmac;
+use rustls::crypto::{CryptoProvider, aws_lc_rs as provider};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
+use zeroize::Zeroizing;
+
+use self::client::AnyClient;
+use crate::secret;
+
+pub use client::ClientIdentity;
+pub use fingerprint::{Fingerprint, NoFingerprint};
+pub use known::KnownServer;
+pub use trust::Trust;
 
 /// A server's certificate chain and key, known to belong together.
 pub struct ServerIdentity {
     chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
+    key: Zeroizing<PrivateKeyDer<'static>>,
 }
 
 impl ServerIdentity {
@@ -29,7 +41,7 @@ impl ServerIdentity {
             chain: read_certificates(cert)?,
             key: read_key(key)?,
         };
-        identity.config(&[]).with_context(|| {
+        identity.config(&[], false).with_context(|| {
             format!(
                 "{} is not the key of the certificate in {}",
                 key.display(),
@@ -43,7 +55,7 @@ impl ServerIdentity {
     pub fn new(cert: CertificateDer<'static>, key: PrivateKeyDer<'static>) -> Self {
         Self {
             chain: vec![cert],
-            key,
+            key: Zeroizing::new(key),
         }
     }
 
@@ -52,12 +64,16 @@ impl ServerIdentity {
         Fingerprint::of(&self.chain[0])
     }
 
-    /// What a server speaks: TLS 1.3 and one protocol.
-    pub fn config(&self, alpn: &[u8]) -> Result<rustls::ServerConfig> {
-        let mut config = rustls::ServerConfig::builder_with_provider(crypto())
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_no_client_auth()
-            .with_single_cert(self.chain.clone(), self.key.clone_key())?;
+    /// What a server speaks: TLS 1.3 and one protocol. It may ask clients for a certificate, and
+    /// takes those too that have none.
+    pub fn config(&self, alpn: &[u8], ask_clients: bool) -> Result<rustls::ServerConfig> {
+        let config = rustls::ServerConfig::builder_with_provider(crypto())
+            .with_protocol_versions(&[&rustls::version::TLS13])?;
+        let config = match ask_clients {
+            true => config.with_client_cert_verifier(Arc::new(AnyClient(crypto()))),
+            false => config.with_no_client_auth(),
+        };
+        let mut config = config.with_single_cert(self.chain.clone(), self.key.clone_key())?;
         config.alpn_protocols = vec![alpn.to_vec()];
         Ok(config)
     }
@@ -79,116 +95,6 @@ impl fmt::Debug for ServerIdentity {
     }
 }
 
-/// The one certificate that a client trusts.
-#[derive(Clone, Debug)]
-pub struct PinnedCertificate(CertificateDer<'static>);
-
-impl PinnedCertificate {
-    /// Reads the copy of the server's certificate, DER or PEM.
-    pub fn load(path: &Path) -> Result<Self> {
-        let mut chain = read_certificates(path)?;
-        Ok(Self(chain.swap_remove(0)))
-    }
-
-    /// Trusts a certificate just made.
-    pub fn new(cert: CertificateDer<'static>) -> Self {
-        Self(cert)
-    }
-
-    /// SHA-256 of the certificate.
-    pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&self.0)
-    }
-
-    /// What a client speaks: TLS 1.3 and one protocol, with the holder of this certificate.
-    pub fn config(&self, alpn: &[u8]) -> Result<rustls::ClientConfig> {
-        let mut config = rustls::ClientConfig::builder_with_provider(crypto())
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(PinVerifier {
-                pinned: self.0.clone(),
-                crypto: crypto(),
-            }))
-            .with_no_client_auth();
-        config.alpn_protocols = vec![alpn.to_vec()];
-        // The name is made up, so there is nothing to tell those on the way.
-        config.enable_sni = false;
-        Ok(config)
-    }
-}
-
-/// Accepts a server that presents the pinned certificate and signs with its key.
-#[derive(Debug)]
-struct PinVerifier {
-    pinned: CertificateDer<'static>,
-    crypto: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for PinVerifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        if *end_entity == self.pinned {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(CertificateError::ApplicationVerificationFailure.into())
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::PeerIncompatible::Tls13RequiredForQuic.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.crypto.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.crypto
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
-}
-
-/// A certificate's SHA-256, printed as other tools print it: AB:CD:...
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Fingerprint([u8; 32]);
-
-impl Fingerprint {
-    /// The fingerprint of a certificate in DER.
-    pub fn of(cert: &CertificateDer<'_>) -> Self {
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest::digest(&digest::SHA256, cert).as_ref());
-        Self(hash)
-    }
-}
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, byte) in self.0.iter().enumerate() {
-            let colon = if i == 0 { "" } else { ":" };
-            write!(f, "{colon}{byte:02X}")?;
-        }
-        Ok(())
-    }
-}
-
 fn crypto() -> Arc<CryptoProvider> {
     Arc::new(provider::default_provider())
 }
@@ -201,7 +107,7 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
             .collect::<Result<Vec<_>, _>>()
             .with_context(|| format!("{} is malformed PEM", path.display()))?
     } else {
-        vec![CertificateDer::from(bytes.clone())]
+        vec![CertificateDer::from(bytes.to_vec())]
     };
     let valid = chain.iter().all(|c| ParsedCertificate::try_from(c).is_ok());
     if !valid || chain.is_empty() {
@@ -219,8 +125,8 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     Ok(chain)
 }
 
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
-    let bytes = read(path)?;
+fn read_key(path: &Path) -> Result<Zeroizing<PrivateKeyDer<'static>>> {
+    let bytes = secret::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     parse_key(&bytes).map_err(|_| {
         let certificate = CertificateDer::from(bytes.as_slice());
         let swapped = ParsedCertificate::try_from(&certificate).is_ok()
@@ -234,33 +140,24 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
     })
 }
 
-fn parse_key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>> {
-    let key = if is_pem(bytes) {
+fn parse_key(bytes: &[u8]) -> Result<Zeroizing<PrivateKeyDer<'static>>> {
+    let key = Zeroizing::new(if is_pem(bytes) {
         PrivateKeyDer::from_pem_slice(bytes)?
     } else {
         PrivateKeyDer::try_from(bytes.to_vec()).map_err(|e| anyhow!(e))?
-    };
+    });
     crypto().key_provider.load_private_key(key.clone_key())?;
     Ok(key)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+/// Reads a file in which a key may stand beside what is looked for.
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+    fs::read(path)
+        .map(Zeroizing::new)
+        .with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// PEM may have text in front of its first block; DER begins with a SEQUENCE.
 fn is_pem(bytes: &[u8]) -> bool {
     bytes.windows(10).any(|w| w == b"-----BEGIN")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fingerprint_is_printed_as_openssl_prints_it() {
-        let printed = Fingerprint::of(&CertificateDer::from(vec![])).to_string();
-        assert!(printed.starts_with("E3:B0:C4:42:"));
-        assert_eq!(printed.len(), 32 * 3 - 1);
-    }
 }

@@ -66,15 +66,18 @@ pub enum CloseCode {
     Shutdown = 3,
     /// The same client has connected anew.
     Superseded = 4,
+    /// The client may not go on as it is.
+    Unwelcome = 5,
 }
 
 impl CloseCode {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Done,
         Self::LoginRefused,
         Self::Protocol,
         Self::Shutdown,
         Self::Superseded,
+        Self::Unwelcome,
     ];
 
     fn from_wire(code: u64) -> Option<Self> {
@@ -104,10 +107,12 @@ pub enum ResetCode {
     Overloaded = 0x17,
     /// The flow's header was not understood.
     BadHeader = 0x18,
+    /// The client has as many flows as it may have.
+    TooMany = 0x19,
 }
 
 impl ResetCode {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Broken,
         Self::Refused,
         Self::Unreachable,
@@ -117,6 +122,7 @@ impl ResetCode {
         Self::Draining,
         Self::Overloaded,
         Self::BadHeader,
+        Self::TooMany,
     ];
 
     /// What a peer meant; a code that we do not know still says that the flow broke.
@@ -140,6 +146,7 @@ impl fmt::Display for ResetCode {
             Self::Draining => "far side is shutting down",
             Self::Overloaded => "far side has no descriptors left",
             Self::BadHeader => "far side did not understand the flow's header",
+            Self::TooMany => "far side allows this client no more flows",
         })
     }
 }
@@ -164,15 +171,18 @@ pub enum Lost {
     /// The peer knows nothing of the connection: it was started anew.
     #[error("the peer was started anew")]
     Reset,
-    /// The peer presented another certificate than the trusted one.
-    #[error(
-        "the server's certificate is not the one in --cert; copy certificate.der from the server \
-         again, unless someone stands between you and it"
-    )]
-    Certificate,
+    /// The peer's certificate is not trusted, for this reason.
+    #[error("the server's certificate is not trusted: {0}")]
+    Certificate(String),
     /// The peer speaks no protocol that we speak.
     #[error("the peer speaks another version of the protocol, or another protocol")]
     Version,
+    /// The server did not even begin a handshake.
+    #[error(
+        "the server takes no connections from here for now: too many logins from this address \
+         have failed, which it forgives within ten minutes, or it is being stopped"
+    )]
+    TurnedAway,
     /// QUIC, TLS or the network failed.
     #[error("{0}")]
     Failed(String),

@@ -22,7 +22,7 @@ pub use datagram::{
     MAX_PACKET, Word,
 };
 pub use flow::{CONNECTED, Decoded, FlowHeader, NO_TUNNEL};
-pub use login::{Login, Request};
+pub use login::{Credential, Login, Request};
 
 /// Name of the protocol and its version, as ALPN carries it (RFC 7301).
 pub const ALPN: &[u8] = b"rstun/1";
@@ -180,7 +180,14 @@ mod tests {
         tunnels.iter().map(Request::from).collect()
     }
 
-    fn login() -> Message {
+    fn named() -> Credential {
+        Credential::Secret {
+            name: "n".repeat(64),
+            proof: [9; 32],
+        }
+    }
+
+    fn login(credential: Credential) -> Message {
         let mut tunnels = vec![Request::from(&Tunnel::dynamic("1080").unwrap())];
         for (direction, mapping) in [
             (Direction::Out, "9900^db.internal:5432"),
@@ -199,7 +206,7 @@ mod tests {
         }
         Message::Login(Login {
             instance: [7; 16],
-            proof: [9; 32],
+            credential,
             tunnels,
         })
     }
@@ -212,6 +219,12 @@ mod tests {
         ])
     }
 
+    fn messages() -> [Message; 5] {
+        let password = login(Credential::Password([9; 32]));
+        let (secret, key) = (login(named()), login(Credential::Key));
+        [password, secret, key, welcome(), Message::Drain]
+    }
+
     fn decode(bytes: &[u8]) -> Result<Message, DecodeError> {
         let (header, body) = bytes.split_first_chunk().unwrap();
         assert_eq!(Message::body_length(header).unwrap(), body.len());
@@ -220,14 +233,14 @@ mod tests {
 
     #[test]
     fn messages_survive_the_journey() {
-        for message in [login(), welcome(), Message::Drain] {
+        for message in messages() {
             assert_eq!(decode(&message.encode()).unwrap(), message);
         }
     }
 
     #[test]
     fn every_truncation_and_every_longer_body_is_an_error() {
-        for message in [login(), welcome(), Message::Drain] {
+        for message in messages() {
             let bytes = message.encode();
             let (header, body) = bytes.split_first_chunk().unwrap();
             for n in 0..body.len() {
@@ -243,7 +256,7 @@ mod tests {
 
     #[test]
     fn no_change_of_a_byte_makes_it_panic() {
-        for message in [login(), welcome()] {
+        for message in messages() {
             let bytes = message.encode();
             for i in 0..bytes.len() {
                 for value in 0..=255 {
@@ -285,7 +298,7 @@ mod tests {
             let request = requests(direction, &mapping).remove(0);
             let login = Message::Login(Login {
                 instance: [0; 16],
-                proof: [0; 32],
+                credential: named(),
                 tunnels: vec![request; MAX_TUNNELS],
             });
             assert!(decode(&login.encode()).is_ok());

@@ -15,7 +15,7 @@ use rstun::keygen::certify;
 use rstun::relay::relay;
 use rstun::session::ALPN;
 use rstun::socket::Socket;
-use rstun::tls::{PinnedCertificate, ServerIdentity};
+use rstun::tls::{ServerIdentity, Trust};
 use rstun::transport::{Congestion, Connection, Endpoint, Tuning, connect};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -144,8 +144,12 @@ async fn tunnel(tasks: &mut JoinSet<()>) -> Ends {
         Socket::tcp(near.far).expect("a socket"),
         Socket::tcp(far.near).expect("a socket"),
     );
-    tasks.spawn(async { relay(near_far, near_tx, near_rx).await.expect("a flow") });
-    tasks.spawn(async { relay(far_near, far_tx, far_rx).await.expect("a flow") });
+    tasks.spawn(async {
+        relay(near_far, near_tx, near_rx, None)
+            .await
+            .expect("a flow")
+    });
+    tasks.spawn(async { relay(far_near, far_tx, far_rx, None).await.expect("a flow") });
     Ends {
         near: near.near,
         far: far.far,
@@ -156,11 +160,11 @@ async fn tunnel(tasks: &mut JoinSet<()>) -> Ends {
 async fn connection() -> (Connection, Connection) {
     let (certificate, key) = certify(&["localhost".to_owned()], 1).expect("a certificate");
     let identity = ServerIdentity::new(certificate.clone(), key);
-    let tls = identity.config(ALPN).expect("a TLS configuration");
+    let tls = identity.config(ALPN, false).expect("a TLS configuration");
     let endpoint = Endpoint::bind(ANYWHERE.into(), tls, [0; 32], TUNING).expect("a port");
-    let pinned = PinnedCertificate::new(certificate).config(ALPN);
+    let pinned = Trust::from(certificate).config(ALPN, None);
     let tls = Arc::new(pinned.expect("a TLS configuration"));
     let accept = async { endpoint.accept().await.expect("a client").handshake().await };
-    tokio::try_join!(connect(endpoint.local_addr(), tls, TUNING), accept)
+    tokio::try_join!(connect(endpoint.local_addr(), tls, "rstun", TUNING), accept)
         .expect("a connection over loopback")
 }

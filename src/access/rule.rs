@@ -1,5 +1,5 @@
-//! What a server's administrator lists as reachable: `[tcp://|udp://]HOST:PORTS`, where HOST is a
-//! name, an address or a network in CIDR notation, or `unix:///PATH`.
+//! What a server's administrator lists as reachable: `[tcp:|udp:]HOST:PORTS`, where HOST is a name,
+//! an address or a network in CIDR notation, or `unix:///PATH`. `tcp://` is `tcp:` too, and so on.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use super::reserved::judged;
 use crate::tunnel::{Host, HostPort, ParseError, Ports, Target, UnixPath, split};
 
 /// One thing that may be reached.
@@ -48,16 +49,19 @@ impl Rule {
         }
     }
 
-    /// Whether an address that a target resolved to is listed, for the target's protocol.
-    pub fn covers(&self, target: &Target, addr: SocketAddr) -> bool {
+    /// The network in which this lists an address that a target resolved to, for the target's
+    /// protocol; none if it does not.
+    pub fn covers(&self, target: &Target, addr: SocketAddr) -> Option<Network> {
         let (machines, ports) = match (self, target) {
             (Self::Tcp(machines, ports), Target::Tcp(_)) => (machines, ports),
             (Self::Udp(machines, ports), Target::Udp(_)) => (machines, ports),
-            _ => return false,
+            _ => return None,
         };
-        let inside = |network: &Network| network.contains(addr.ip());
-        let listed = matches!(machines, Machines::Network(network) if inside(network));
-        listed && ports.iter().contains(&addr.port())
+        match machines {
+            Machines::Network(network) if network.contains(addr.ip()) => Some(*network),
+            _ => None,
+        }
+        .filter(|_| ports.iter().contains(&addr.port()))
     }
 }
 
@@ -84,13 +88,35 @@ impl FromStr for Rule {
     type Err = RuleError;
 
     fn from_str(s: &str) -> Result<Self, RuleError> {
-        match s.split_once("://") {
-            None => machines(s).map(|(machines, ports)| Self::Tcp(machines, ports)),
-            Some(("tcp", rest)) => machines(rest).map(|(m, ports)| Self::Tcp(m, ports)),
-            Some(("udp", rest)) => machines(rest).map(|(m, ports)| Self::Udp(m, ports)),
-            Some(("unix", path)) => Ok(Self::Unix(path.parse()?)),
-            Some((scheme, _)) => Err(ParseError::Scheme(scheme.into()).into()),
+        Ok(match scheme(s)? {
+            (Scheme::Tcp, rest) => machines(rest).map(|(m, ports)| Self::Tcp(m, ports))?,
+            (Scheme::Udp, rest) => machines(rest).map(|(m, ports)| Self::Udp(m, ports))?,
+            (Scheme::Unix, path) => Self::Unix(path.parse()?),
+        })
+    }
+}
+
+/// What a rule is about.
+pub(super) enum Scheme {
+    Tcp,
+    Udp,
+    Unix,
+}
+
+/// Takes the scheme off a rule, which is TCP's where there is none.
+pub(super) fn scheme(s: &str) -> Result<(Scheme, &str), ParseError> {
+    for (word, scheme) in [
+        ("tcp:", Scheme::Tcp),
+        ("udp:", Scheme::Udp),
+        ("unix:", Scheme::Unix),
+    ] {
+        if let Some(rest) = s.strip_prefix(word) {
+            return Ok((scheme, rest.strip_prefix("//").unwrap_or(rest)));
         }
+    }
+    match s.split_once("://") {
+        None => Ok((Scheme::Tcp, s)),
+        Some((other, _)) => Err(ParseError::Scheme(other.into())),
     }
 }
 
@@ -127,14 +153,13 @@ impl fmt::Display for Machines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Named(name) => f.write_str(name),
-            Self::Network(network) if network.base.is_ipv6() => write!(f, "[{network}]"),
-            Self::Network(network) => network.fmt(f),
+            Self::Network(network) => f.write_str(&network.bracketed()),
         }
     }
 }
 
 /// The addresses that begin with the same bits. An IPv4 address is the same in whatever form it is
-/// written: ::ffff:10.0.0.1 is 10.0.0.1.
+/// written: ::ffff:10.0.0.1 is 10.0.0.1, and so is 64:ff9b::10.0.0.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     base: IpAddr,
@@ -142,9 +167,24 @@ pub struct Network {
 }
 
 impl Network {
+    /// The network of this first address, all of whose bits behind so many are 0.
+    pub(super) const fn new(base: IpAddr, bits: u8) -> Self {
+        Self { base, bits }
+    }
+
+    /// Whether it is of one address.
+    pub fn is_single(&self) -> bool {
+        self.bits == if self.base.is_ipv4() { 32 } else { 128 }
+    }
+
+    /// Whether all of another's addresses are of this one too.
+    pub fn covers(&self, other: Self) -> bool {
+        self.bits <= other.bits && self.contains(other.base)
+    }
+
     /// Whether an address is one of these.
     pub fn contains(&self, ip: IpAddr) -> bool {
-        match (self.base, ip.to_canonical()) {
+        match (self.base, judged(ip)) {
             (IpAddr::V4(base), IpAddr::V4(ip)) => {
                 let differing = (base.to_bits() ^ ip.to_bits()).leading_zeros();
                 differing >= self.bits.into()
@@ -154,6 +194,14 @@ impl Network {
                 differing >= self.bits.into()
             }
             _ => false,
+        }
+    }
+
+    /// As it stands in front of a port.
+    pub(super) fn bracketed(&self) -> String {
+        match self.base {
+            IpAddr::V4(_) => self.to_string(),
+            IpAddr::V6(_) => format!("[{self}]"),
         }
     }
 
@@ -175,7 +223,7 @@ impl Network {
 
 impl From<IpAddr> for Network {
     fn from(ip: IpAddr) -> Self {
-        let base = ip.to_canonical();
+        let base = judged(ip);
         let bits = if base.is_ipv4() { 32 } else { 128 };
         Self { base, bits }
     }
@@ -189,14 +237,14 @@ impl FromStr for Network {
         let (ip, bits) = s.split_once('/').ok_or_else(wrong)?;
         let ip: IpAddr = ip.parse().map_err(|_| wrong())?;
         let bits: u8 = bits.parse().map_err(|_| wrong())?;
-        // A network of mapped addresses is one of IPv4.
-        let mapped = if ip.is_ipv6() && ip.to_canonical().is_ipv4() {
+        // A network of mapped or translated addresses is one of IPv4.
+        let mapped = if ip.is_ipv6() && judged(ip).is_ipv4() {
             96
         } else {
             0
         };
         let bits = bits.checked_sub(mapped).ok_or_else(wrong)?;
-        let ip = ip.to_canonical();
+        let ip = judged(ip);
         if bits > if ip.is_ipv4() { 32 } else { 128 } {
             return Err(wrong());
         }
@@ -233,6 +281,8 @@ mod tests {
             ("5000-5999", "127.0.0.1:5000-5999"),
             ("db.internal:5432", "db.internal:5432"),
             ("tcp://DB.internal.:5432", "db.internal:5432"),
+            ("tcp:8800", "127.0.0.1:8800"),
+            ("udp:10.0.0.0/8:53", "udp://10.0.0.0/8:53"),
             ("10.0.0.0/8:5000-5999", "10.0.0.0/8:5000-5999"),
             ("[2001:db8::/32]:443", "[2001:db8::/32]:443"),
             ("[::1]:22", "[::1]:22"),
@@ -270,7 +320,11 @@ mod tests {
         ] {
             let addr: SocketAddr = addr.parse().unwrap();
             let target = Target::Tcp("any.name:1".parse().unwrap());
-            assert_eq!(rule(text).covers(&target, addr), expected, "{text} {addr}");
+            assert_eq!(
+                rule(text).covers(&target, addr).is_some(),
+                expected,
+                "{text} {addr}"
+            );
         }
     }
 

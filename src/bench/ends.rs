@@ -12,13 +12,13 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::interrupt::Interrupt;
-use crate::access::{Access, Password, bench_target};
+use crate::access::{Access, Credential, Password, bench_target};
 use crate::client::Client;
 use crate::config::{ClientConfig, Remote, ServerConfig, UDP_IDLE};
 use crate::keygen;
 use crate::server::Server;
 use crate::session::{ALPN, Opener};
-use crate::tls::{PinnedCertificate, ServerIdentity};
+use crate::tls::{ServerIdentity, Trust};
 use crate::transport::{Description, Tuning};
 use crate::tunnel::{Direction, Listen, ListenAddr, Tunnel};
 
@@ -49,12 +49,15 @@ impl Ends {
         let password = Password::new(Zeroizing::new(secret)).context("no password")?;
         let config = ServerConfig {
             addr: anywhere(),
-            access: Access::new(password.clone(), Vec::new()),
+            password: Some((password.clone(), Access::by_password(Vec::new(), None))),
+            clients: None,
             identity: ServerIdentity::new(certificate.clone(), key),
             tuning,
             drain: Duration::ZERO,
             udp_idle: UDP_IDLE,
             allow_bench: true,
+            #[cfg(unix)]
+            user: None,
         };
         let (server, addr) = Worker::start("server", async move |started, stop| {
             let server = Server::bind(config, stop)?;
@@ -64,8 +67,8 @@ impl Ends {
         })?;
         let remote = Remote {
             server: addr.into(),
-            pinned: PinnedCertificate::new(certificate),
-            password,
+            trust: certificate.into(),
+            credential: Credential::Password(password),
         };
         let ends = Self::with(&remote, tuning)?;
         Ok(Self {
@@ -78,8 +81,8 @@ impl Ends {
     pub(super) fn with(remote: &Remote, tuning: Tuning) -> Result<Self> {
         let config = ClientConfig {
             server: remote.server.clone(),
-            pinned: remote.pinned.clone(),
-            password: remote.password.clone(),
+            trust: remote.trust.clone(),
+            credential: remote.credential.clone(),
             tunnels: vec![Tunnel {
                 direction: Direction::Out,
                 listen: Listen::Tcp(anywhere()),
@@ -91,7 +94,7 @@ impl Ends {
             udp_idle: UDP_IDLE,
             control: false,
         };
-        let cipher = first_cipher(&config.pinned)?;
+        let cipher = first_cipher(&config.trust)?;
         let (client, (entry, session)) = Worker::start("client", async move |started, stop| {
             let client = Client::bind(config, stop)?;
             let _ = started.send((client.local_addrs()[0], client.session()));
@@ -167,8 +170,8 @@ fn anywhere() -> ListenAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()
 }
 
-fn first_cipher(pinned: &PinnedCertificate) -> Result<String> {
-    let config = pinned.config(ALPN)?;
+fn first_cipher(trust: &Trust) -> Result<String> {
+    let config = trust.config(ALPN, None)?;
     let suites = &config.crypto_provider().cipher_suites;
     let first = suites.iter().find_map(|suite| suite.tls13());
     let suite = first.context("no cipher suite")?.common.suite;

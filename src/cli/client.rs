@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::{CongestionFlags, DrainFlags, IdleFlags, PasswordFlags, UdpFlags};
+use crate::access;
 
 /// Flags of `rstun client`.
 #[derive(Args, Debug)]
@@ -14,7 +15,10 @@ use super::{CongestionFlags, DrainFlags, IdleFlags, PasswordFlags, UdpFlags};
     --cert certificate.der -L 9900^8800\n  \
     Let the world reach port 3000 here through port 18080 of the server:\n    \
     rstun client --server-addr 1.2.3.4:6060 --password-file secret \\\n      \
-    --cert certificate.der -R 3000^18080\n\n\
+    --cert certificate.der -R 3000^18080\n  \
+    Browse through the server, by a SOCKS5 proxy here:\n    \
+    rstun client --server-addr 1.2.3.4:6060 --password-file secret \\\n      \
+    --cert certificate.der -D 1080\n\n\
     A mapping is LOCAL^REMOTE, the client's side first. Each side is [HOST:]PORT, also a range\n\
     8000-8009, udp://[HOST:]PORT or unix:///PATH; LOCAL of -L may be stdio. Options follow a '?':\n\
     ?mode=0660 behind a Unix socket to listen on, ?proxy=v1 or v2 behind a target that is to know\n\
@@ -51,14 +55,13 @@ pub struct ClientFlags {
     #[arg(short = 'D', long, value_name = "[SCHEME://][IP:]PORT")]
     pub dynamic: Vec<String>,
 
-    /// Where the password comes from
+    /// Who we are to the server
     #[command(flatten)]
-    pub password: PasswordFlags,
+    pub credential: CredentialFlags,
 
-    /// Copy of the server's certificate, DER or PEM [default: certificate.der in the configuration
-    /// directory]
-    #[arg(long, value_name = "FILE")]
-    pub cert: Option<PathBuf>,
+    /// What makes the server the right one
+    #[command(flatten)]
+    pub trust: TrustFlags,
 
     /// How much a connection has in flight
     #[command(flatten)]
@@ -97,18 +100,69 @@ pub struct ConnectFlags {
     #[arg(long, value_name = "HOST[:PORT]")]
     pub server_addr: Option<String>,
 
+    /// Who we are to the server
+    #[command(flatten)]
+    pub credential: CredentialFlags,
+
+    /// What makes the server the right one
+    #[command(flatten)]
+    pub trust: TrustFlags,
+
+    /// How much a connection has in flight
+    #[command(flatten)]
+    pub congestion: CongestionFlags,
+}
+
+/// Who a client is to the server: one who knows the password, if nothing else is said.
+#[derive(Args, Debug)]
+pub struct CredentialFlags {
     /// Where the password comes from
     #[command(flatten)]
     pub password: PasswordFlags,
 
+    /// Log in as the client of this name in the server's --clients; the password is its secret
+    #[arg(long, value_name = "NAME", value_parser = client_name)]
+    pub name: Option<String>,
+
+    /// Log in by the key in this file, which `rstun keygen --client` made
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["name", "password", "password_file"]
+    )]
+    pub identity: Option<PathBuf>,
+}
+
+/// What makes a server the right one.
+#[derive(Args, Clone, Debug)]
+pub struct TrustFlags {
     /// Copy of the server's certificate, DER or PEM [default: certificate.der in the configuration
     /// directory]
     #[arg(long, value_name = "FILE")]
     pub cert: Option<PathBuf>,
 
-    /// How much a connection has in flight
-    #[command(flatten)]
-    pub congestion: CongestionFlags,
+    /// In place of --cert the SHA-256 of the server's certificate, as keygen and the server print
+    /// it; repeatable, and one that fits will do
+    #[arg(long, value_name = "SHA256", conflicts_with = "cert")]
+    pub pin: Vec<String>,
+
+    /// In place of both, whom to ask
+    #[arg(
+        long = "trust",
+        value_enum,
+        value_name = "WHOM",
+        conflicts_with_all = ["cert", "pin"]
+    )]
+    pub by: Option<TrustBy>,
+}
+
+/// Who says that a server is the right one, as `--trust` takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TrustBy {
+    /// The authorities that this system trusts, for the name in --server-addr
+    System,
+    /// Nobody the first time; then its certificate has to stay the same
+    FirstUse,
 }
 
 /// The two directions, as `--mode` takes them.
@@ -119,4 +173,12 @@ pub enum Mode {
     TunnelOut,
     /// The server listens, traffic comes in to the client's side
     TunnelIn,
+}
+
+/// What can be the name of a client.
+pub(super) fn client_name(s: &str) -> Result<String, &'static str> {
+    match access::is_name(s) {
+        true => Ok(s.to_owned()),
+        false => Err("write 1 to 64 of A-Z a-z 0-9 . _ - that begin with a letter or a digit"),
+    }
 }

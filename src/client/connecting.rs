@@ -24,13 +24,15 @@ pub(super) async fn connect(
         .await
         .map_err(|_| Lost::Failed("its name does not resolve in time".into()))?
         .map_err(|e| Lost::Failed(e.to_string()))?;
-    race(addrs, tls, config.tuning).await
+    let name = config.server.host.to_string();
+    race(addrs, tls, &name, config.tuning).await
 }
 
 /// Connects to all addresses, each a little later than the one before it; the first to answer wins.
 async fn race(
     addrs: Vec<SocketAddr>,
     tls: &Arc<rustls::ClientConfig>,
+    name: &str,
     tuning: Tuning,
 ) -> Result<Connection, Lost> {
     let mut attempts = JoinSet::new();
@@ -38,9 +40,9 @@ async fn race(
     let mut failure = Lost::TimedOut;
     loop {
         if let Some(addr) = addrs.next() {
-            let tls = tls.clone();
+            let (tls, name) = (tls.clone(), name.to_owned());
             attempts.spawn(async move {
-                let connecting = transport::connect(addr, tls, tuning);
+                let connecting = transport::connect(addr, tls, &name, tuning);
                 timeout(CONNECT_DEADLINE, connecting)
                     .await
                     .unwrap_or(Err(Lost::TimedOut))
@@ -58,7 +60,7 @@ async fn race(
                 Some(Ok(Ok(connection))) => return Ok(connection),
                 // What a person has to mend is told before what may pass.
                 Some(Ok(Err(lost))) => {
-                    if !matches!(failure, Lost::Certificate) {
+                    if !matches!(failure, Lost::Certificate(_)) {
                         failure = lost;
                     }
                 }

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{ClientConfig, DEFAULT_PORT, UDP_IDLE, existing_or_default, password, tuning};
+use super::{ClientConfig, DEFAULT_PORT, UDP_IDLE, credential, trust::trust, tuning};
 use crate::cli::{ConnectFlags, IdleFlags};
-use crate::keygen;
-use crate::tls::PinnedCertificate;
+use crate::tls::Trust;
 use crate::tunnel::{Direction, HostPort, Listen, Target, Tunnel};
 
 /// One flow to carry, through a client that runs already or through a connection of its own.
@@ -17,8 +16,8 @@ pub struct ConnectConfig {
     pub target: Target,
     /// The server to go through; none for that of the client that runs.
     pub server: Option<HostPort>,
-    /// The certificate that the server must have, if one is named or at its usual place.
-    pub pinned: Option<PinnedCertificate>,
+    /// What makes the server the right one, as far as that was said.
+    pub trust: Option<Trust>,
     flags: ConnectFlags,
 }
 
@@ -37,16 +36,17 @@ impl ConnectConfig {
             HostPort::with_default_port(addr, DEFAULT_PORT)
                 .with_context(|| format!("--server-addr {addr}"))
         });
-        let cert = match (&flags.cert, &flags.server_addr) {
-            (Some(path), _) => Some(path.clone()),
-            (None, Some(_)) => existing_or_default(None, "--cert", keygen::CERTIFICATE).ok(),
-            (None, None) => None,
+        let server = server.transpose()?;
+        let trust = match (flags.trust.is_given(), &server) {
+            (true, server) => Some(trust(&flags.trust, server.as_ref())?),
+            // Only a connection of its own needs what is missing here.
+            (false, Some(server)) => trust(&flags.trust, Some(server)).ok(),
+            (false, None) => None,
         };
-        let pinned = cert.map(|path| PinnedCertificate::load(&path));
         Ok(Self {
             target,
-            server: server.transpose()?,
-            pinned: pinned.transpose()?,
+            server,
+            trust,
             flags,
         })
     }
@@ -57,17 +57,14 @@ impl ConnectConfig {
             "no client is running here that could be gone through; give --server-addr, or start \
              `rstun client`",
         )?;
-        let pinned = match self.pinned {
-            Some(pinned) => pinned,
-            None => {
-                let path = existing_or_default(self.flags.cert, "--cert", keygen::CERTIFICATE)?;
-                PinnedCertificate::load(&path)?
-            }
+        let trust = match self.trust {
+            Some(trust) => trust,
+            None => trust(&self.flags.trust, Some(&server))?,
         };
         Ok(ClientConfig {
             server,
-            pinned,
-            password: password(self.flags.password)?,
+            trust,
+            credential: credential(self.flags.credential)?,
             tunnels: vec![Tunnel {
                 direction: Direction::Out,
                 listen: Listen::Stdio,

@@ -10,7 +10,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::{Greeting, Reply, Request, VERSION, check_peer, directory, line};
-use crate::tls::PinnedCertificate;
+use crate::tls::Trust;
 use crate::tunnel::{HostPort, Target};
 
 /// Longest wait for the greeting of a program that runs.
@@ -42,26 +42,26 @@ pub enum AskError {
 }
 
 impl Running {
-    /// The client to go through: one of this server and certificate, where they are given, and else
+    /// The client to go through: one of this server that trusts it by the same, where they are given, and else
     /// the only one that runs.
     pub async fn find(
         server: Option<&HostPort>,
-        pinned: Option<&PinnedCertificate>,
+        trust: Option<&Trust>,
     ) -> Result<Option<Self>, AskError> {
         let Ok(dir) = directory() else {
             return Ok(None);
         };
         let server = server.map(HostPort::to_string);
-        let certificate = pinned.map(|pinned| pinned.fingerprint().to_string());
+        let trust = trust.map(Trust::to_string);
         let mut found = Self::all(&dir).await;
         found.retain(|running| {
             let Greeting {
                 server: theirs,
-                certificate: trusted,
+                trust: theirs_by,
                 ..
             } = &running.greeting;
             server.as_ref().is_none_or(|server| server == theirs)
-                && certificate.as_ref().is_none_or(|pinned| pinned == trusted)
+                && trust.as_ref().is_none_or(|trust| trust == theirs_by)
         });
         if server.is_none() && found.len() > 1 {
             let servers = found.iter().map(|running| running.greeting.server.as_str());

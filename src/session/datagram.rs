@@ -23,6 +23,9 @@ use self::accepted::Accepted;
 use self::opened::Opened;
 use self::reassembly::{Piece, Reassembly};
 use super::dial::Dialed;
+use super::flow::FlowError;
+use crate::access::{Held, Identity};
+use crate::pace::Way;
 use crate::transport::Connection;
 use crate::wire::{Carried, Content, Datagram, Envelope, FlowId, Word};
 
@@ -49,6 +52,8 @@ pub(super) struct Datagrams {
     /// A flow that is silent is as good as ended, so nobody waits for these tasks to finish.
     tasks: TaskTracker,
     token: CancellationToken,
+    /// Whose the flows are, at the server.
+    identity: Option<Arc<Identity>>,
     flows: Mutex<Flows>,
 }
 
@@ -72,6 +77,8 @@ struct Count {
     no_room: u64,
     /// Datagrams that were none of the protocol's.
     malformed: u64,
+    /// Packets beyond the rate that the client may have.
+    too_fast: u64,
 }
 
 impl Datagrams {
@@ -80,6 +87,7 @@ impl Datagrams {
         dialed: Arc<HashMap<u32, Dialed>>,
         idle: Duration,
         token: CancellationToken,
+        identity: Option<Arc<Identity>>,
     ) -> Self {
         Self {
             connection,
@@ -87,8 +95,22 @@ impl Datagrams {
             idle,
             tasks: TaskTracker::new(),
             token,
+            identity,
             flows: Mutex::default(),
         }
+    }
+
+    /// Takes room for a flow, where somebody counts them.
+    fn hold(&self) -> Result<Option<Held>, FlowError> {
+        let held = |identity: &Arc<Identity>| identity.take_flow().ok_or(FlowError::TooMany);
+        self.identity.as_ref().map(held).transpose()
+    }
+
+    /// Whether so many bytes may go now: packets that are too fast are lost, as they would be on any
+    /// link.
+    fn may_go(&self, way: Way, bytes: usize) -> bool {
+        let pace = self.identity.as_ref().map(|identity| identity.pace());
+        pace.is_none_or(|pace| pace.try_take(way, bytes))
     }
 
     /// Takes what the peer sends, in a task that ends with the session.
@@ -116,12 +138,13 @@ impl Datagrams {
             taken,
             no_room,
             malformed,
+            too_fast,
         } = flows.count;
         if given + received > 0 {
             debug!(
                 "datagrams: {given} to send, {} dropped before they left; {received} received, {} \
-                 dropped, {malformed} malformed; {no_room} packets found no room here, {} stayed \
-                 incomplete",
+                 dropped, {malformed} malformed; {no_room} packets found no room here, {too_fast} \
+                 were too fast, {} stayed incomplete",
                 given.saturating_sub(sent),
                 received.saturating_sub(taken),
                 flows.reassembly.dropped(),
@@ -156,6 +179,10 @@ impl Datagrams {
     ) {
         let largest = self.connection.max_datagram();
         let size = packets.first().map_or(0, |packet| packet.as_ref().len());
+        if !self.may_go(Way::Up, size * packets.len()) {
+            count.too_fast += packets.len() as u64;
+            return;
+        }
         let mut send = |datagram| {
             count.given += 1;
             self.connection.send_datagram(datagram);

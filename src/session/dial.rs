@@ -9,7 +9,9 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::flow::{Complaints, OPENING};
-use crate::access::{Access, is_bench};
+use super::guest::Guest;
+use crate::access::{Access, Held, is_bench};
+use crate::audit;
 use crate::connector::{self, DialError};
 use crate::relay::relay;
 use crate::socket::{Socket, UdpPort};
@@ -22,36 +24,55 @@ use crate::wire::{CONNECTED, Decoded, FlowHeader, NO_TUNNEL};
 pub(super) struct Dialed {
     name: String,
     target: Target,
-    /// What bounds the targets; none where the tunnel is our own.
-    access: Option<Arc<Access>>,
+    /// The client that it is for, which bounds the targets; none where the tunnel is our own.
+    guest: Option<Arc<Guest>>,
     complaints: Complaints,
+    denials: Complaints,
 }
 
 /// Why a target is not connected: for the peer, and for our log.
 pub(super) type Refusal = (ResetCode, String);
 
 impl Dialed {
-    pub(super) fn new(name: String, target: Target, access: Option<Arc<Access>>) -> Self {
+    pub(super) fn new(name: String, target: Target, guest: Option<Arc<Guest>>) -> Self {
         Self {
             name,
             target,
-            access,
+            guest,
             complaints: Complaints::default(),
+            denials: Complaints::default(),
         }
     }
 
     /// What stands for flows of a client's own, with the number that goes with them.
-    pub(super) fn without_tunnel(access: Arc<Access>) -> (u32, Self) {
-        let dialed = Self::new("rstun connect".into(), Target::Asked, Some(access));
+    pub(super) fn without_tunnel(guest: Arc<Guest>) -> (u32, Self) {
+        let dialed = Self::new("rstun connect".into(), Target::Asked, Some(guest));
         (NO_TUNNEL, dialed)
+    }
+
+    /// What bounds the targets as of now.
+    fn access(&self) -> Option<Arc<Access>> {
+        self.guest.as_ref().map(|guest| guest.identity.access())
+    }
+
+    /// Keeps for the audit what a client asked for and may not have.
+    fn deny(&self, target: &Target, why: &str) {
+        if let Some(guest) = &self.guest
+            && self.denials.due()
+        {
+            let target = target.to_string();
+            audit::denied(guest.identity.name(), guest.from, &target, why);
+        }
     }
 
     async fn dial(&self, target: &Target) -> Result<Socket, Refusal> {
         match target {
             Target::Tcp(addr) => self.dial_tcp(target, addr).await,
             Target::Unix(path) => {
-                if self.access.as_ref().is_some_and(|a| !a.names(target)) {
-                    return Err(not_listed());
+                if let Some(access) = self.access()
+                    && !access.names(target)
+                {
+                    return Err((ResetCode::NotAllowed, access.refusal(target)));
                 }
                 connector::dial_unix(path).await.map_err(explain)
             }
@@ -73,7 +94,7 @@ impl Dialed {
     }
 
     async fn dial_tcp(&self, target: &Target, addr: &HostPort) -> Result<Socket, Refusal> {
-        if let Some(addr) = self.access.as_ref().and_then(|a| a.bench)
+        if let Some(addr) = self.access().and_then(|access| access.bench)
             && is_bench(target)
         {
             return connector::dial(&[addr]).await.map_err(explain);
@@ -85,18 +106,22 @@ impl Dialed {
     /// A target's addresses, of which this one may be dialed.
     async fn resolve(&self, target: &Target, addr: &HostPort) -> Result<Vec<SocketAddr>, Refusal> {
         let mut addrs = connector::resolve(addr).await.map_err(explain)?;
-        if let Some(access) = &self.access {
-            // Asked anew for each flow: what a name stands for may have changed since login.
+        if let Some(access) = self.access() {
+            // Asked anew for each flow: what a name stands for may have changed since login, and the
+            // client's entry too.
             addrs = access.reachable(target, addrs);
             if addrs.is_empty() {
-                return Err(not_listed());
+                return Err((ResetCode::NotAllowed, access.refusal(target)));
             }
         }
         Ok(addrs)
     }
 
     /// Logs that a target was not reached.
-    pub(super) fn complain(&self, target: &Target, why: &str) {
+    pub(super) fn complain(&self, target: &Target, code: ResetCode, why: &str) {
+        if code == ResetCode::NotAllowed {
+            self.deny(target, why);
+        }
         let name = &self.name;
         self.complaints
             .say(|| format!("{name}: cannot reach {target}: {why}"));
@@ -119,10 +144,6 @@ pub(super) fn find<'a>(
     }
 }
 
-fn not_listed() -> Refusal {
-    (ResetCode::NotAllowed, "not in --downstream".into())
-}
-
 fn explain(error: DialError) -> Refusal {
     let code = match &error {
         DialError::NoSuchName(_) => ResetCode::NoSuchName,
@@ -143,6 +164,13 @@ pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialed: &HashMap<u3
     let Some((dialed, target)) = find(&header, dialed) else {
         return refuse(tx, rx, ResetCode::NotAllowed);
     };
+    let held = match &dialed.guest {
+        None => None,
+        Some(guest) => match guest.identity.take_flow() {
+            None => return refuse(tx, rx, ResetCode::TooMany),
+            held => held,
+        },
+    };
     let name = &dialed.name;
     let socket = tokio::select! {
         socket = dialed.dial(target) => socket,
@@ -152,7 +180,7 @@ pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialed: &HashMap<u3
     let socket = match socket {
         Ok(socket) => socket,
         Err((code, why)) => {
-            dialed.complain(target, &why);
+            dialed.complain(target, code, &why);
             return refuse(tx, rx, code);
         }
     };
@@ -160,7 +188,8 @@ pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialed: &HashMap<u3
     if asked && tx.write(Bytes::from_static(&[CONNECTED])).await.is_err() {
         return;
     }
-    match relay(socket, tx, rx).await {
+    let pace = held.as_ref().map(Held::pace);
+    match relay(socket, tx, rx, pace).await {
         Ok(()) => debug!("{name}: a flow is done"),
         Err(e) => debug!("{name}: {e}"),
     }

@@ -15,11 +15,15 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::datagram::{Association, Datagrams, Tunnel};
+use super::http::Stream;
+use super::{http, socks5};
+use crate::access::{Held, Identity};
 use crate::listener::{Listener, Origin, UdpListener, Visitor};
+use crate::proxy::socks5::Malformed;
 use crate::relay::{Broken, relay};
 use crate::socket::Socket;
 use crate::transport::{Connection, Description, Receiver, ResetCode, Sender, StreamError};
-use crate::tunnel::{ProxyHeader, Target};
+use crate::tunnel::{Credentials, Listen, ProxyHeader, Target};
 use crate::wire::{CONNECTED, FlowHeader};
 
 /// Longest that a visitor waits for the peer to allow one more stream, and that a peer may take to
@@ -41,6 +45,15 @@ pub enum FlowError {
     /// The peer allows no more flows.
     #[error("too many flows are open")]
     TooMany,
+    /// There is no session to go through.
+    #[error("there is no connection to the server")]
+    NoSession,
+    /// A visitor of a proxy's was not understood.
+    #[error("the visitor was not understood: {0}")]
+    Socks5(#[from] Malformed),
+    /// A visitor of a proxy's did what it should not, or not what it should.
+    #[error("the visitor was not served: {0}")]
+    Visitor(String),
     /// The flow broke, or was refused at the far side.
     #[error(transparent)]
     Broken(#[from] Broken),
@@ -67,6 +80,8 @@ pub struct Opener {
     token: CancellationToken,
     draining: CancellationToken,
     deaf: watch::Receiver<bool>,
+    /// Whose the flows are, at the server.
+    identity: Option<Arc<Identity>>,
 }
 
 impl Opener {
@@ -77,6 +92,7 @@ impl Opener {
         token: CancellationToken,
         draining: CancellationToken,
         deaf: watch::Receiver<bool>,
+        identity: Option<Arc<Identity>>,
     ) -> Self {
         Self {
             connection,
@@ -85,6 +101,7 @@ impl Opener {
             token,
             draining,
             deaf,
+            identity,
         }
     }
 
@@ -133,6 +150,15 @@ impl Opener {
         }
     }
 
+    /// Takes room for a flow, where somebody counts them.
+    fn hold(&self) -> Result<Option<Held>, FlowError> {
+        let held = self
+            .identity
+            .as_ref()
+            .map(|identity| identity.take_flow().ok_or(FlowError::TooMany));
+        held.transpose()
+    }
+
     /// Carries the packets of all visitors of a UDP port, until the session takes no more.
     /// Cancel-safe: their flows end.
     pub async fn carry_packets(&self, number: u32, tunnel: &Arc<Local>, listener: &UdpListener) {
@@ -152,21 +178,44 @@ impl Opener {
         tunnel: &Arc<Local>,
         visitor: Visitor,
     ) -> JoinHandle<Result<(), FlowError>> {
-        let (connection, tunnel) = (self.connection.clone(), tunnel.clone());
+        let (opener, tunnel) = (self.clone(), tunnel.clone());
         let token = self.token.clone();
         self.flows.spawn(async move {
             let from = visitor.from;
             // A future holds what it is given a second time; in a box that costs a pointer.
-            let flow = Box::pin(carry(&connection, number, &tunnel, visitor));
+            let flow = Box::pin(opener.serve(number, &tunnel, visitor));
             let outcome = token.run_until_cancelled(flow).await;
             let outcome = outcome.unwrap_or(Err(StreamError::Lost.into()));
             tunnel.tell(from, &outcome);
             outcome
         })
     }
+
+    async fn serve(
+        &self,
+        number: u32,
+        tunnel: &Arc<Local>,
+        visitor: Visitor,
+    ) -> Result<(), FlowError> {
+        match &tunnel.speaks {
+            Speaks::Anything(proxy) => {
+                let (name, held) = (&tunnel.name, self.hold()?);
+                carry(&self.connection, number, name, *proxy, visitor, held).await
+            }
+            Speaks::Socks5(auth) => {
+                socks5::serve(Some(self), number, tunnel, auth.as_ref(), visitor).await
+            }
+            Speaks::Http(auth) => http::serve(Some(self), number, auth.as_ref(), visitor).await,
+        }
+    }
 }
 
 impl Opener {
+    /// Waits until no new flows are taken. Cancel-safe.
+    pub(super) async fn draining(&self) {
+        self.draining.cancelled().await;
+    }
+
     /// Runs what serves one visitor as a flow of the session's: the session waits for its end, or
     /// cancels it.
     pub fn spawn(&self, visit: impl Future<Output = ()> + Send + 'static) {
@@ -182,11 +231,12 @@ impl Opener {
     ///
     /// If it fails by [`StreamError::Reset`], the code says why.
     pub async fn reach(&self, number: u32, target: Target) -> Result<Reached, FlowError> {
+        let held = self.hold()?;
         let (mut tx, mut rx) = open(&self.connection).await?;
         let header = FlowHeader::Asked(number, target).encode();
         tx.write(header.into()).await?;
         match timeout(ANSWER, rx.read_some(1)).await {
-            Ok(Ok(Some(answer))) if answer[..] == [CONNECTED] => Ok(Reached { tx, rx }),
+            Ok(Ok(Some(answer))) if answer[..] == [CONNECTED] => Ok(Reached { tx, rx, held }),
             Ok(Ok(_)) => Err(StreamError::Reset(ResetCode::Broken).into()),
             Ok(Err(e)) => Err(e.into()),
             Err(_) => Err(StreamError::Reset(ResetCode::TimedOut).into()),
@@ -220,12 +270,35 @@ impl Opener {
 pub struct Reached {
     tx: Sender,
     rx: Receiver,
+    held: Option<Held>,
 }
 
 impl Reached {
+    /// Sends what a visitor has said already. Not cancel-safe: the flow is to be dropped.
+    pub(super) async fn send(&mut self, mut early: Bytes) -> Result<(), FlowError> {
+        while !early.is_empty() {
+            let room = self.tx.allowance().await.min(early.len());
+            self.tx.write(early.split_to(room)).await?;
+        }
+        Ok(())
+    }
+
+    /// As bytes to read and write.
+    pub(super) fn into_stream(self) -> Stream {
+        Stream::new(self.tx, self.rx, self.held)
+    }
+
     /// Carries a visitor to its end. Not cancel-safe: the flow is broken.
     pub async fn carry(self, visitor: Socket) -> Result<(), FlowError> {
-        Ok(relay(visitor, self.tx, self.rx).await?)
+        let pace = self.held.as_ref().map(Held::pace);
+        Ok(relay(visitor, self.tx, self.rx, pace).await?)
+    }
+}
+
+impl From<Stream> for Reached {
+    fn from(stream: Stream) -> Self {
+        let Stream { tx, rx, held, .. } = stream;
+        Self { tx, rx, held }
     }
 }
 
@@ -233,18 +306,51 @@ impl Reached {
 #[derive(Debug)]
 pub struct Local {
     name: String,
-    proxy: Option<ProxyHeader>,
+    speaks: Speaks,
     complaints: Complaints,
 }
 
+/// What visitors speak to us.
+#[derive(Debug)]
+enum Speaks {
+    /// Not to us: all of it is for the target, which is told of them by such a header first.
+    Anything(Option<ProxyHeader>),
+    /// SOCKS5, with a password if there is one.
+    Socks5(Option<Credentials>),
+    /// HTTP, with a password if there is one.
+    Http(Option<Credentials>),
+}
+
 impl Local {
-    /// A tunnel to carry visitors through, each introduced to its target by such a header if one is
-    /// wanted.
-    pub fn new(name: String, proxy: Option<ProxyHeader>) -> Self {
+    /// A tunnel to carry those through who arrive there, each introduced to its target by such a
+    /// header if one is wanted.
+    pub fn new(name: String, listen: &Listen, proxy: Option<ProxyHeader>) -> Self {
+        let speaks = match listen {
+            Listen::Socks5 { auth, .. } => Speaks::Socks5(auth.clone()),
+            Listen::Http { auth, .. } => Speaks::Http(auth.clone()),
+            Listen::Tcp(_) | Listen::Udp { .. } | Listen::Unix { .. } | Listen::Stdio => {
+                Speaks::Anything(proxy)
+            }
+        };
         Self {
             name,
-            proxy,
+            speaks,
             complaints: Complaints::default(),
+        }
+    }
+
+    /// Turns a visitor away for whom there is no session, in its own words as far as it takes any.
+    pub async fn turn_away(self: &Arc<Self>, visitor: Visitor) {
+        let (name, from) = (&self.name, visitor.from);
+        debug!("{name}: {from}: turned away, there is no connection to the server");
+        let served = match &self.speaks {
+            // Dropped, and so reset.
+            Speaks::Anything(_) => return,
+            Speaks::Socks5(auth) => socks5::serve(None, 0, self, auth.as_ref(), visitor).await,
+            Speaks::Http(auth) => http::serve(None, 0, auth.as_ref(), visitor).await,
+        };
+        if let Err(e) = served {
+            debug!("{name}: {from}: {e}");
         }
     }
 
@@ -269,7 +375,8 @@ impl Local {
             Ok(()) => debug!("{name}: {from} is done"),
             Err(FlowError::TooMany) => self.tell_too_many(),
             Err(FlowError::Broken(Broken::Remote(StreamError::Reset(code))))
-                if *code != ResetCode::Broken =>
+                // A proxy has told its visitor.
+                if *code != ResetCode::Broken && matches!(self.speaks, Speaks::Anything(_)) =>
             {
                 self.tell_refused(*code);
             }
@@ -282,14 +389,16 @@ impl Local {
 async fn carry(
     connection: &Connection,
     number: u32,
-    tunnel: &Local,
+    name: &str,
+    proxy: Option<ProxyHeader>,
     visitor: Visitor,
+    held: Option<Held>,
 ) -> Result<(), FlowError> {
     let (mut tx, rx) = open(connection).await?;
-    tx.write(first_packet(number, tunnel.proxy, &visitor)?)
-        .await?;
-    debug!("{}: {} arrived", tunnel.name, visitor.from);
-    Ok(relay(visitor.socket, tx, rx).await?)
+    tx.write(first_packet(number, proxy, &visitor)?).await?;
+    debug!("{name}: {} arrived", visitor.from);
+    let pace = held.as_ref().map(Held::pace);
+    Ok(relay(visitor.socket, tx, rx, pace).await?)
 }
 
 async fn open(connection: &Connection) -> Result<(Sender, Receiver), FlowError> {
@@ -322,13 +431,20 @@ pub(super) struct Complaints {
 
 impl Complaints {
     pub(super) fn say(&self, text: impl FnOnce() -> String) {
+        match self.due() {
+            true => warn!("{}", text()),
+            false => debug!("{}", text()),
+        }
+    }
+
+    /// Whether there may be one now; then there may not for a while.
+    pub(super) fn due(&self) -> bool {
         let now = Instant::now();
         let mut last = self.last.lock().unwrap_or_else(|e| e.into_inner());
-        if last.is_none_or(|last| now - last >= QUIET) {
+        let due = last.is_none_or(|last| now - last >= QUIET);
+        if due {
             *last = Some(now);
-            warn!("{}", text());
-        } else {
-            debug!("{}", text());
         }
+        due
     }
 }

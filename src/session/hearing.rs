@@ -91,12 +91,12 @@ pub(super) async fn listen(connection: &Connection, role: &Role, deaf: &watch::S
     // After a stop of the whole process the first look is as good as all that were missed.
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let now = Instant::now();
-    let mut hearing = Hearing::new(patience, connection.packets_heard(), now);
+    let mut hearing = Hearing::new(patience, connection.heard(), now);
     let mut since = now;
     loop {
         let now = looks.tick().await;
         let was_silent = hearing.unanswered > 0;
-        let look = hearing.look(connection.packets_heard(), now);
+        let look = hearing.look(connection.heard(), now);
         match (look.probe, was_silent) {
             // Also when it is heard again: what was sent to it in vain shows by the answer.
             (true, _) | (false, true) => connection.probe(),

@@ -23,6 +23,7 @@ use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ConnectionError, EndpointConfig, TransportErrorCode, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 use rustls::AlertDescription;
+use rustls::pki_types::CertificateDer;
 use tracing::trace;
 
 use self::credit::{Credit, FIRST_WINDOW, GROWTH};
@@ -30,9 +31,9 @@ use self::moderation::Bulk;
 use self::path::Path;
 use self::probe::Leeway;
 use self::punctual::Punctual;
-use self::slumber::Slumber;
 use self::socket::BatchSocket;
 use super::{CloseCode, Congestion, Description, Lost, Tuning};
+use crate::tls::Fingerprint;
 use crate::tunnel::ListenAddr;
 
 #[doc(hidden)]
@@ -52,6 +53,18 @@ const RECEIVE_WINDOW: u64 = GROWTH + FIRST_WINDOW * MAX_FLOWS as u64;
 
 /// Longest that [`Endpoint::close`] and [`Connection::close`] wait for the goodbye to be sent.
 const GOODBYE: Duration = Duration::from_secs(1);
+
+/// What TLS tells a server whose certificate is not trusted (RFC 8446, section 6.2).
+const UNTRUSTED: [AlertDescription; 7] = [
+    AlertDescription::AccessDenied,
+    AlertDescription::BadCertificate,
+    AlertDescription::CertificateExpired,
+    AlertDescription::CertificateRevoked,
+    AlertDescription::CertificateUnknown,
+    // It has the certificate, and not its key.
+    AlertDescription::DecryptError,
+    AlertDescription::UnknownCA,
+];
 
 /// A server's socket, and the connections through it.
 #[derive(Debug)]
@@ -132,14 +145,22 @@ impl Attempt {
         canonical(self.incoming.remote_address())
     }
 
-    /// Asks for proof of that address first (RFC 9000, section 8.1.2), at no cost of memory; the
-    /// attempt comes back if it has proved it already.
-    pub fn retry(self) -> Option<Self> {
-        let Self { incoming, .. } = self;
-        incoming.retry().err().map(|e| Self {
-            incoming: e.into_incoming(),
-            ..self
-        })
+    /// Whether it has shown that this is its address.
+    pub fn is_proved(&self) -> bool {
+        self.incoming.remote_address_validated()
+    }
+
+    /// Asks for proof of its address (RFC 9000, section 8.1.2), at no cost of memory, unless it has
+    /// given it already.
+    pub fn retry(self) {
+        if let Err(e) = self.incoming.retry() {
+            e.into_incoming().ignore();
+        }
+    }
+
+    /// Turns it away with CONNECTION_REFUSED, before any handshake.
+    pub fn refuse(self) {
+        self.incoming.refuse();
     }
 
     /// Drops it without an answer.
@@ -163,11 +184,13 @@ impl Attempt {
     }
 }
 
-/// Connects to a server from a new socket. It has no deadline of its own. Not cancel-safe: the
+/// Connects to a server from a new socket, by the name that its certificate should have if names
+/// matter. It has no deadline of its own. Not cancel-safe: the
 /// attempt is given up.
 pub async fn connect(
     remote: SocketAddr,
     tls: Arc<rustls::ClientConfig>,
+    name: &str,
     tuning: Tuning,
 ) -> Result<Connection, Lost> {
     let failed = |e: &dyn fmt::Display| Lost::Failed(e.to_string());
@@ -189,9 +212,8 @@ pub async fn connect(
         MAX_FLOWS,
         1,
     )));
-    // The name plays no part: the certificate is compared byte for byte, and not asked for by name.
     let connecting = endpoint
-        .connect_with(client, remote, "rstun")
+        .connect_with(client, remote, name)
         .map_err(|e| failed(&e))?;
     let connection = connecting.await.map_err(lost)?;
     let own = Own {
@@ -248,6 +270,13 @@ impl Connection {
             .export_keying_material(&mut material, label, b"")
             .map_err(|_| Lost::Failed("TLS exports no keying material".into()))?;
         Ok(material)
+    }
+
+    /// The fingerprint of the certificate that the peer has shown to be its own, if it has.
+    pub fn peer_certificate(&self) -> Option<Fingerprint> {
+        let chain = self.inner.peer_identity()?;
+        let chain = chain.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+        chain.first().map(Fingerprint::of)
     }
 
     /// Lets a peer that has logged in open as many flows, and send as much, as any may.
@@ -329,11 +358,6 @@ impl Connection {
         }
     }
 
-    /// UDP packets that have come from the peer so far.
-    pub fn packets_heard(&self) -> u64 {
-        self.inner.stats().udp_rx.datagrams
-    }
-
     /// Sends something small that the peer has to acknowledge, whatever is in flight.
     pub fn probe(&self) {
         self.leeway.widen();
@@ -353,12 +377,7 @@ impl Connection {
             return Ok(());
         };
         let socket = bind_towards(self.inner.remote_address())?;
-        let socket = BatchSocket::new(
-            socket,
-            own.payload.into(),
-            own.bulk.clone(),
-            Some(Slumber::new()),
-        )?;
+        let socket = BatchSocket::new(socket, own.payload.into(), own.bulk.clone(), false)?;
         own.endpoint.rebind_abstract(Arc::new(socket))
     }
 
@@ -375,6 +394,11 @@ impl Connection {
                 Congestion::Bbr
             },
         }
+    }
+
+    /// How many packets have come from the peer so far, whatever was in them.
+    pub fn heard(&self) -> u64 {
+        self.inner.stats().udp_rx.datagrams
     }
 
     /// Waits for the end of the connection, and tells its reason. Cancel-safe.
@@ -413,9 +437,8 @@ fn endpoint(
 ) -> io::Result<quinn::Endpoint> {
     let runtime = Arc::new(Punctual);
     let largest = config.get_max_udp_payload_size();
-    // A server may well have nothing to do for long.
-    let slumber = server.is_none().then(Slumber::new);
-    let socket = BatchSocket::new(socket, largest as usize, bulk.clone(), slumber)?;
+    let public = server.is_some();
+    let socket = BatchSocket::new(socket, largest as usize, bulk.clone(), public)?;
     quinn::Endpoint::new_with_abstract_socket(config, server, Arc::new(socket), runtime)
 }
 
@@ -432,9 +455,14 @@ fn lost(error: ConnectionError) -> Lost {
         ConnectionError::VersionMismatch => Lost::Version,
         ConnectionError::TransportError(e) if e.code == no_protocol => Lost::Version,
         ConnectionError::ConnectionClosed(e) if e.error_code == no_protocol => Lost::Version,
-        // The alert that our own verifier's refusal turns into; a peer's would be the case below.
-        ConnectionError::TransportError(e) if e.code == crypto(AlertDescription::AccessDenied) => {
-            Lost::Certificate
+        ConnectionError::ConnectionClosed(e)
+            if e.error_code == TransportErrorCode::CONNECTION_REFUSED =>
+        {
+            Lost::TurnedAway
+        }
+        // The alerts that a refusal of our own turns into; a peer's would be the case below.
+        ConnectionError::TransportError(e) if UNTRUSTED.map(crypto).contains(&e.code) => {
+            Lost::Certificate(e.reason)
         }
         ConnectionError::ApplicationClosed(e) => Lost::Closed {
             code: CloseCode::from_wire(e.error_code.into_inner()),

@@ -52,7 +52,7 @@ impl fmt::Display for ListenAddr {
 }
 
 /// A port of a machine, written `PORT`, `HOST:PORT` or `[IPV6]:PORT`; a bare port is at 127.0.0.1.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HostPort {
     /// The machine to dial.
     pub host: Host,
@@ -104,12 +104,21 @@ impl fmt::Display for HostPort {
 }
 
 /// A machine: its address, or a name that is resolved each time it is dialed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
     /// An address.
     Ip(IpAddr),
     /// A name, in lower case.
     Name(String),
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(ip) => ip.fmt(f),
+            Self::Name(name) => name.fmt(f),
+        }
+    }
 }
 
 impl FromStr for Host {

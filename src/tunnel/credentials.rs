@@ -1,13 +1,14 @@
 //! The user and password that a proxy's visitors have to give (RFC 1929, RFC 7617).
 
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use zeroize::Zeroizing;
 
 use super::ParseError;
+use crate::secret;
 
 /// Most bytes of a user's name, and of a password (RFC 1929, section 2).
 const MAX_FIELD: usize = 255;
@@ -41,11 +42,9 @@ impl Credentials {
 
     /// Reads `user:password` from the first line of a file.
     pub(super) fn load(path: &Path) -> Result<Self, ParseError> {
-        let text = fs::read_to_string(path).map(Zeroizing::new);
         let failed = |why: String| ParseError::AuthFile(path.display().to_string(), why);
-        let text = text.map_err(|e| failed(e.to_string()))?;
-        let line = text.lines().next().unwrap_or_default();
-        let (_, digest) = parse(line)
+        let line = secret::read_line(path).map_err(|e| failed(e.to_string()))?;
+        let (_, digest) = parse(&line)
             .ok_or_else(|| failed("its first line is to be user:password".to_owned()))?;
         let source = Source::File(path.to_owned());
         Ok(Self { digest, source })
@@ -55,6 +54,12 @@ impl Credentials {
     pub fn from_digest(digest: [u8; 32]) -> Self {
         let source = Source::Peer;
         Self { digest, source }
+    }
+
+    /// Whether these are they; takes the same time for any of the same length.
+    pub fn admit(&self, user: &[u8], password: &[u8]) -> bool {
+        let given = hash(user, password);
+        given.is_some_and(|given| verify_slices_are_equal(&given, &self.digest).is_ok())
     }
 
     /// SHA-256 of the user's name, preceded by its length in one byte, and the password.
@@ -88,20 +93,28 @@ impl fmt::Debug for Credentials {
 
 fn parse(text: &str) -> Option<(&str, [u8; 32])> {
     let (user, password) = text.split_once(':')?;
-    let fits = |field: &str| (1..=MAX_FIELD).contains(&field.len());
-    if !fits(user) || !fits(password) || user.contains(char::is_control) {
+    if user.contains(char::is_control) {
         return None;
     }
-    let length = [user.len() as u8];
-    let material = [&length, user.as_bytes(), password.as_bytes()].concat();
-    let material = Zeroizing::new(material);
+    Some((user, hash(user.as_bytes(), password.as_bytes())?))
+}
+
+fn hash(user: &[u8], password: &[u8]) -> Option<[u8; 32]> {
+    let fits = |field: &[u8]| (1..=MAX_FIELD).contains(&field.len());
+    if !fits(user) || !fits(password) {
+        return None;
+    }
+    let material = Zeroizing::new([&[user.len() as u8], user, password].concat());
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, &material).as_ref());
-    Some((user, hash))
+    Some(hash)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -110,6 +123,22 @@ mod tests {
         assert_eq!(digest("a:bc"), digest("a:bc"));
         assert_ne!(digest("a:bc"), digest("ab:c"));
         assert_ne!(digest("a:b"), digest("a:B"));
+    }
+
+    #[test]
+    fn just_they_are_admitted() {
+        let credentials = Credentials::typed("alice:s:ecret").unwrap();
+        assert!(credentials.admit(b"alice", b"s:ecret"));
+        let long = [b'x'; 300];
+        for (user, password) in [
+            (&b"alice"[..], &b"secret"[..]),
+            (b"alice:s", b"ecret"),
+            (b"", b""),
+            (b"alice", &long),
+            (&long, b"s:ecret"),
+        ] {
+            assert!(!credentials.admit(user, password));
+        }
     }
 
     #[test]
@@ -136,6 +165,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("auth");
         fs::write(&path, "alice:s:ecret\nrest\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         let loaded = Credentials::load(&path).unwrap();
         assert_eq!(
             loaded.digest(),

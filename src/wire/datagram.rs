@@ -229,9 +229,10 @@ impl Envelope<'_> {
     /// be sent in fragments.
     pub fn room(&self, size: usize, datagram: usize) -> usize {
         let left = datagram.saturating_sub(self.overhead());
-        match left.saturating_sub(VARINT) / size.max(1) {
-            0 if size <= left => 1,
-            n => n,
+        match left.saturating_sub(VARINT).checked_div(size) {
+            None => 1,
+            Some(0) if size <= left => 1,
+            Some(n) => n,
         }
     }
 
@@ -326,3 +327,6 @@ fn ended(rest: Bytes, content: Content) -> Result<Content, DecodeError> {
     Reader(&rest).end()?;
     Ok(content)
 }
+
+#[cfg(test)]
+mod tests;

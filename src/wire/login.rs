@@ -9,16 +9,32 @@ use crate::tunnel::{Direction, Half, Listen, MAX_TUNNELS, Target, Tunnel};
 /// Most bytes of a label; a longer one is cut. [`MAX_TUNNELS`] of the largest requests fit a message.
 const MAX_LABEL: usize = 64;
 
-/// The only kind of credential so far: HMAC-SHA-256 over the TLS exporter, keyed by the password.
-const CREDENTIAL_PASSWORD: u8 = 0;
+/// Most bytes of a client's name.
+const MAX_NAME: usize = 64;
+
+/// What a client shows for itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// A proof of the password.
+    Password([u8; 32]),
+    /// A proof of the secret that goes with a name.
+    Secret {
+        /// Whose secret it is.
+        name: String,
+        /// That it is known.
+        proof: [u8; 32],
+    },
+    /// The certificate that it presented in the handshake.
+    Key,
+}
 
 /// What a client says first.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Login {
     /// A random number that a client process keeps: a second login with it replaces the first.
     pub instance: [u8; 16],
-    /// Proof of the password, bound to this connection.
-    pub proof: [u8; 32],
+    /// Who it is.
+    pub credential: Credential,
     /// The tunnels; a tunnel's number is its place here.
     pub tunnels: Vec<Request>,
 }
@@ -60,8 +76,7 @@ impl fmt::Display for Request {
 impl Login {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.extend(self.instance);
-        out.push(CREDENTIAL_PASSWORD);
-        out.extend(self.proof);
+        self.credential.encode(out);
         out.extend((self.tunnels.len() as u16).to_be_bytes());
         for tunnel in &self.tunnels {
             match &tunnel.half {
@@ -81,11 +96,7 @@ impl Login {
 
     pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let instance = reader.array()?;
-        match reader.u8()? {
-            CREDENTIAL_PASSWORD => {}
-            n => return Err(unknown("credential", n)),
-        }
-        let proof = reader.array()?;
+        let credential = Credential::decode(reader)?;
         let count = reader.u16()?;
         if usize::from(count) > MAX_TUNNELS {
             return Err(DecodeError::TooManyTunnels(count));
@@ -104,8 +115,41 @@ impl Login {
         });
         Ok(Self {
             instance,
-            proof,
+            credential,
             tunnels: tunnels.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl Credential {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Password(proof) => {
+                out.push(0);
+                out.extend(proof);
+            }
+            Self::Secret { name, proof } => {
+                out.push(1);
+                reader::encode_text(name, MAX_NAME, out);
+                out.extend(proof);
+            }
+            Self::Key => out.push(2),
+        }
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match reader.u8()? {
+            0 => Self::Password(reader.array()?),
+            1 => {
+                let name = reader.text()?;
+                if name.len() > MAX_NAME {
+                    return Err(DecodeError::Text);
+                }
+                let proof = reader.array()?;
+                Self::Secret { name, proof }
+            }
+            2 => Self::Key,
+            n => return Err(unknown("credential", n)),
         })
     }
 }

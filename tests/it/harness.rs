@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,12 +11,15 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+pub(crate) mod entries;
 #[cfg(target_os = "linux")]
 pub(crate) mod link;
 pub(crate) mod load;
 pub(crate) mod nat;
+pub(crate) mod proxy;
 pub(crate) mod sockets;
 pub(crate) mod tunnel;
+pub(crate) mod web;
 
 /// How long anything may take before a test gives up on it: far longer than it takes on a machine whose
 /// cores are all busy with something else.
@@ -66,9 +69,16 @@ impl Site {
         self.dir.path().join(name)
     }
 
-    /// Writes a file in the site.
+    /// Writes a file in the site, which is its owner's alone.
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         std::fs::write(self.path(name), content).expect("a file in the site");
+        self.set_mode(name, 0o600);
+    }
+
+    /// Sets who may do what with a file in the site.
+    pub(crate) fn set_mode(&self, name: &str, mode: u32) {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(self.path(name), mode).expect("a mode of its own");
     }
 
     /// Reads a file in the site.
@@ -92,6 +102,7 @@ impl Site {
             .env("HOME", self.dir.path())
             .env("XDG_RUNTIME_DIR", self.path("run"))
             .env_remove("XDG_CONFIG_HOME")
+            .env_remove("XDG_STATE_HOME")
             .env_remove("RSTUN_PASSWORD")
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
@@ -130,9 +141,19 @@ impl Site {
     /// As [`Site::server`], at an address where a server has been before. The client of another test may have
     /// been given that port for its own in between, so this tries until it is free.
     pub(crate) fn server_again(&self, addr: SocketAddr, targets: &[SocketAddr]) -> Program {
+        self.server_again_with(addr, targets, &[])
+    }
+
+    /// As [`Site::server_again`], with more arguments.
+    pub(crate) fn server_again_with(
+        &self,
+        addr: SocketAddr,
+        targets: &[SocketAddr],
+        more: &[&str],
+    ) -> Program {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            let server = self.server_with(addr, targets, &[]);
+            let server = self.server_with(addr, targets, more);
             if server.line_or_end("listening on ") {
                 return server;
             }
@@ -288,11 +309,18 @@ impl Program {
         self.addr("listening on ")
     }
 
+    /// A file about it in /proc.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn proc(&self, file: &str) -> String {
+        let path = format!("/proc/{}/{file}", self.child.id());
+        let bytes = std::fs::read(path).expect("a running program");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// Most memory that it has held so far, in bytes.
     #[cfg(target_os = "linux")]
     pub(crate) fn peak_memory(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(path).expect("a running program");
+        let status = self.proc("status");
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         peak.expect("its peak in kB") * 1024
@@ -308,6 +336,13 @@ impl Program {
         let times = fields.split_whitespace().skip(11).take(2);
         let hundredths: u64 = times.map(|t| t.parse::<u64>().expect("a number")).sum();
         Duration::from_millis(hundredths * 10)
+    }
+
+    /// How many descriptors it has open.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn descriptors(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        open.expect("a running program").count()
     }
 
     /// Sends a signal. The program has not been waited for, so its id is still its own.

@@ -6,6 +6,7 @@
 //! and says what it saw.
 
 mod architecture;
+mod asked_for;
 mod bad_input;
 mod bench;
 mod concurrent;
@@ -16,9 +17,16 @@ mod end_of_flow;
 mod exhaustion;
 #[cfg(target_os = "linux")]
 mod fairness;
+#[cfg(target_os = "linux")]
+mod floods;
 mod generated;
 mod harness;
+mod hostile;
+mod http_proxy;
+mod identities;
 mod keygen;
+#[cfg(target_os = "linux")]
+mod least_privilege;
 #[cfg(target_os = "linux")]
 mod lossy;
 #[cfg(target_os = "linux")]
@@ -27,10 +35,17 @@ mod modes;
 #[cfg(target_os = "linux")]
 mod outage;
 mod password;
+mod proxy_clients;
 mod proxy_header;
 mod ranges;
 mod readme;
 mod reconnect;
 mod refusals;
+mod socks5;
+mod socks5_udp;
 mod strangers;
+mod takeover;
+mod trust;
+mod udp;
+mod udp_programs;
 mod unix;

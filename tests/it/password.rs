@@ -108,6 +108,10 @@ fn never_in_the_logs() {
         let tunnel = tunnel(site("\n"), from, from, "trace");
         tunnel.flow();
         for program in [tunnel.client, tunnel.server] {
+            #[cfg(target_os = "linux")]
+            if !matches!(from, From::Flag) {
+                assert!(!program.proc("cmdline").contains(SECRET));
+            }
             program.signal(Signal::Terminate);
             let ended = program.ended();
             assert_eq!(ended.code, 0, "{}", ended.stderr);
@@ -120,4 +124,44 @@ fn never_in_the_logs() {
             }
         }
     }
+}
+
+#[test]
+fn from_a_file_that_others_can_read() {
+    let site = site("\n");
+    site.write("proxy", "alice:hunter2\n");
+    for (link, file, flags) in [
+        ("rstund", "secret", &["--password-file", "secret"][..]),
+        ("rstund", "priv_key.der", &["--password", SECRET]),
+        (
+            "rstunc",
+            "secret",
+            &["--password-file", "secret", "-L", "0^1"],
+        ),
+        ("rstunc", "proxy", &["-D", "127.0.0.1:0?auth=proxy"]),
+    ] {
+        for mode in [0o640, 0o604, 0o620] {
+            site.set_mode(file, mode);
+            let mut command = site.command(link);
+            command.args(["--cert", "certificate.der"]).args(flags);
+            if link == "rstunc" {
+                command.args(["--server-addr", "127.0.0.1:9"]);
+            }
+            let ended = site.run(&mut command);
+            assert_eq!(ended.code, 2, "{file} {mode:o}: {}", ended.stderr);
+            let error = ended.error();
+            assert!(
+                error.contains(file) && error.contains("chmod 600"),
+                "{error}"
+            );
+        }
+        site.set_mode(file, 0o600);
+    }
+}
+
+#[test]
+fn on_the_command_line_with_a_warning() {
+    let tunnel = tunnel(site("\n"), From::Flag, From::File, "info");
+    tunnel.server.line("--password shows the password");
+    assert_eq!(tunnel.client.count("shows the password"), 0);
 }

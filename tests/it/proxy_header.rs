@@ -1,10 +1,10 @@
 //! `?proxy=v1` and `?proxy=v2`: the target learns who its visitor is.
 
 use std::net::{SocketAddr, TcpStream};
-use std::process::Command;
 
 use crate::harness::sockets::{Target, assert_joined, receive, send, visit};
 use crate::harness::tunnel::{Mode, in_both_modes};
+use crate::harness::web::{in_path, nginx, wait_for_socket};
 use crate::harness::{Program, Site, is_installed};
 
 in_both_modes!(
@@ -73,8 +73,7 @@ fn binary_comes_first(mode: Mode) {
 }
 
 /// Fetches through the tunnel what the web server behind it thinks of its visitor.
-fn assert_known(site: &Site, mode: Mode, ready: impl Fn()) {
-    ready();
+fn assert_known(site: &Site, mode: Mode) {
     for option in ["?proxy=v1", "?proxy=v2"] {
         let (_server, _client, entrance) = tunnel(site, mode, &site.unix("web.sock"), option);
         let visitor: TcpStream = visit(entrance);
@@ -86,50 +85,14 @@ fn assert_known(site: &Site, mode: Mode, ready: impl Fn()) {
     }
 }
 
-/// Starts a web server in the foreground and waits for its socket.
-fn wait_for_socket(site: &Site) {
-    let deadline = std::time::Instant::now() + crate::harness::DEADLINE;
-    while std::os::unix::net::UnixStream::connect(site.path("web.sock")).is_err() {
-        assert!(std::time::Instant::now() < deadline, "no web server");
-        std::thread::yield_now();
-    }
-}
-
-fn in_path(program: &str) -> Command {
-    let mut command = Command::new("sh");
-    let exec = format!("PATH=$PATH:/usr/sbin exec {program} \"$@\"");
-    command.args(["-c", &exec, program]);
-    command
-}
-
 fn nginx_knows_its_visitor(mode: Mode) {
     if !is_installed("nginx") {
         return;
     }
     let site = Site::new();
-    let dir = site.path("");
-    let dir = dir.display();
-    site.write(
-        "nginx.conf",
-        format!(
-            "daemon off; master_process off; pid {dir}/nginx.pid; error_log stderr;\n\
-             events {{}}\n\
-             http {{\n\
-               access_log off; client_body_temp_path {dir}/a; proxy_temp_path {dir}/b;\n\
-               fastcgi_temp_path {dir}/c; uwsgi_temp_path {dir}/d; scgi_temp_path {dir}/e;\n\
-               server {{\n\
-                 listen unix:{dir}/web.sock proxy_protocol;\n\
-                 location / {{\n\
-                   return 200 \"visitor $proxy_protocol_addr:$proxy_protocol_port\";\n\
-                 }}\n\
-               }}\n\
-             }}\n"
-        ),
-    );
-    let mut nginx = in_path("nginx");
-    nginx.arg("-c").arg(site.path("nginx.conf"));
-    let _nginx = Program::start(pipes(&mut nginx));
-    assert_known(&site, mode, || wait_for_socket(&site));
+    let answer = "location / { return 200 \"visitor $proxy_protocol_addr:$proxy_protocol_port\"; }";
+    let _nginx = nginx(&site, "proxy_protocol", answer);
+    assert_known(&site, mode);
 }
 
 fn haproxy_knows_its_visitor(mode: Mode) {
@@ -150,14 +113,7 @@ fn haproxy_knows_its_visitor(mode: Mode) {
     );
     let mut haproxy = in_path("haproxy");
     haproxy.args(["-db", "-f"]).arg(site.path("haproxy.cfg"));
-    let _haproxy = Program::start(pipes(&mut haproxy));
-    assert_known(&site, mode, || wait_for_socket(&site));
-}
-
-fn pipes(command: &mut Command) -> &mut Command {
-    use std::process::Stdio;
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+    let _haproxy = Program::start(&mut haproxy);
+    wait_for_socket(&site);
+    assert_known(&site, mode);
 }

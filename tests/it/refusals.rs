@@ -39,6 +39,23 @@ fn wrong_password(mode: Mode) {
     tunnel.flow();
 }
 
+/// Others of the same address have to wait with whoever guesses there, are told so, and get in after that.
+#[test]
+fn too_many_wrong_passwords() {
+    let (site, target) = (Site::new(), Target::new());
+    let server = site.server(&[target.addr()]);
+    let args = Mode::Out.args(target.addr());
+    for _ in 0..4 {
+        client_fails(&site, &server, "x", &args);
+    }
+    server.line("seconds=5");
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let client = site.client(server.server_addr(), &args);
+    client.line("too many logins from this address have failed");
+    let entrance = client.entrance(&Mode::Out.announcement(target.addr()));
+    join(entrance, &target);
+}
+
 /// Both certificates are for the same name: only their bytes differ.
 fn other_certificate_with_the_same_subject(mode: Mode) {
     let [theirs, ours] = [(), ()].map(|()| {

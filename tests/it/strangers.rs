@@ -144,21 +144,26 @@ impl Drop for ForeignServer {
     }
 }
 
-fn crypto() -> Arc<CryptoProvider> {
+pub(crate) fn crypto() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
 /// A client of the protocol `alpn` that trusts anybody.
 fn client_config(alpn: &[u8]) -> quinn::ClientConfig {
-    let mut tls = rustls::ClientConfig::builder_with_provider(crypto())
+    let quic = QuicClientConfig::try_from(client_tls(crypto(), alpn));
+    quinn::ClientConfig::new(Arc::new(quic.expect("a configuration for QUIC")))
+}
+
+/// The same for TLS.
+pub(crate) fn client_tls(crypto: Arc<CryptoProvider>, alpn: &[u8]) -> rustls::ClientConfig {
+    let mut tls = rustls::ClientConfig::builder_with_provider(crypto)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("TLS 1.3")
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(TrustAnybody))
         .with_no_client_auth();
     tls.alpn_protocols = vec![alpn.to_vec()];
-    let quic = QuicClientConfig::try_from(tls).expect("a configuration for QUIC");
-    quinn::ClientConfig::new(Arc::new(quic))
+    tls
 }
 
 /// What is tested here comes before any question of trust.

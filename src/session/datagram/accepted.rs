@@ -12,6 +12,8 @@ use tracing::debug;
 use super::{
     Content, Datagrams, Envelope, FlowId, Flows, MAX_FLOWS, REFUSAL, Word, answer_to, whole,
 };
+use crate::access::Held;
+use crate::pace::Way;
 use crate::session::dial::{self, Refusal};
 use crate::socket::{Packet, UdpPort};
 use crate::transport::ResetCode;
@@ -36,6 +38,7 @@ struct Flow {
     active: Instant,
     /// Packets that went in pieces.
     fragmented: u16,
+    _held: Option<Held>,
 }
 
 #[derive(Debug)]
@@ -67,7 +70,11 @@ impl Datagrams {
                 let word = Word::Refused(ResetCode::Overloaded as u8);
                 return self.say(&mut flows.count, answer_to(id), word);
             }
-            self.begin(flows, id, introduction);
+            let Ok(held) = self.hold() else {
+                let word = Word::Refused(ResetCode::TooMany as u8);
+                return self.say(&mut flows.count, answer_to(id), word);
+            };
+            self.begin(flows, id, introduction, held);
         }
         let now = Instant::now();
         let Flows {
@@ -84,11 +91,20 @@ impl Datagrams {
             self.say(count, answer_to(id), word);
         }
         if let Some((size, bytes)) = whole(reassembly, id, carried, now) {
-            count.no_room += flow.state.send(size, bytes) as u64;
+            match self.may_go(Way::Down, bytes.len()) {
+                true => count.no_room += flow.state.send(size, bytes) as u64,
+                false => count.too_fast += 1,
+            }
         }
     }
 
-    fn begin(self: &Arc<Self>, flows: &mut Flows, id: FlowId, introduction: Introduction) {
+    fn begin(
+        self: &Arc<Self>,
+        flows: &mut Flows,
+        id: FlowId,
+        introduction: Introduction,
+        held: Option<Held>,
+    ) {
         let (datagrams, token) = (self.clone(), self.token.clone());
         let task = self.tasks.spawn(async move {
             let serve = Box::pin(datagrams.serve(id, introduction));
@@ -100,6 +116,7 @@ impl Datagrams {
             introductions: 0,
             active: Instant::now(),
             fragmented: 0,
+            _held: held,
         };
         flows.accepted.flows.insert(id.number, flow);
     }
@@ -129,7 +146,7 @@ impl Datagrams {
         let (dialed, target) = dial::find(header, &self.dialed)
             .ok_or_else(|| (ResetCode::NotAllowed, "no such tunnel".to_owned()))?;
         let port = dialed.dial_udp(target).await;
-        let port = port.inspect_err(|(_, why)| dialed.complain(target, why))?;
+        let port = port.inspect_err(|(code, why)| dialed.complain(target, *code, why))?;
         Ok(Arc::new(port))
     }
 

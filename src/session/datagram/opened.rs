@@ -9,6 +9,8 @@ use tokio::time::{Instant, interval};
 
 use super::association::Queue;
 use super::{Content, Datagrams, Envelope, FlowId, Flows, MAX_FLOWS, REFUSAL, Word, whole};
+use crate::access::Held;
+use crate::pace;
 use crate::session::flow::Local;
 use crate::socket::{Packet, Route, UdpPort};
 use crate::transport::ResetCode;
@@ -35,6 +37,7 @@ pub(super) struct Flow {
     active: Instant,
     /// Packets that went in pieces.
     fragmented: u16,
+    _held: Option<Held>,
 }
 
 /// What all flows of a tunnel have in common.
@@ -96,6 +99,7 @@ impl Datagrams {
         if opened.flows.len() >= MAX_FLOWS {
             return None;
         }
+        let held = self.hold().ok()?;
         let number = opened.next;
         opened.next += 1;
         let flow = Flow {
@@ -105,6 +109,7 @@ impl Datagrams {
             refused_until: None,
             active: Instant::now(),
             fragmented: 0,
+            _held: held,
         };
         opened.flows.insert(number, flow);
         Some(number)
@@ -142,7 +147,10 @@ impl Datagrams {
                 flow.known = true;
                 flow.active = now;
                 if let Some((size, bytes)) = whole(&mut flows.reassembly, id, carried, now) {
-                    flows.count.no_room += flow.way.send(size, bytes) as u64;
+                    match self.may_go(pace::Way::Down, bytes.len()) {
+                        true => flows.count.no_room += flow.way.send(size, bytes) as u64,
+                        false => flows.count.too_fast += 1,
+                    }
                 }
             }
             Content::Known => flow.known = true,

@@ -125,3 +125,72 @@ impl Incomplete {
         Some(packet.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLOW: FlowId = FlowId {
+        senders: true,
+        number: 7,
+    };
+
+    fn piece(packet: u16, index: u8, count: u8, bytes: &'static [u8]) -> Piece {
+        Piece {
+            packet,
+            index,
+            count,
+            bytes: Bytes::from_static(bytes),
+        }
+    }
+
+    #[test]
+    fn pieces_may_come_in_any_order_and_twice_and_beside_others() {
+        let mut reassembly = Reassembly::default();
+        let now = Instant::now();
+        let mut add = |piece| reassembly.add(FLOW, piece, now);
+        assert_eq!(add(piece(1, 2, 3, b"c")), None);
+        assert_eq!(add(piece(2, 0, 2, b"x")), None);
+        assert_eq!(add(piece(1, 0, 3, b"a")), None);
+        assert_eq!(add(piece(1, 0, 3, b"!")), None);
+        // One that contradicts the others.
+        assert_eq!(add(piece(1, 1, 2, b"?")), None);
+        assert_eq!(add(piece(1, 1, 3, b"b")), Some("abc".into()));
+        assert_eq!(add(piece(2, 1, 2, b"y")), Some("xy".into()));
+        assert_eq!((reassembly.bytes, reassembly.dropped()), (0, 0));
+        assert!(reassembly.incomplete.is_empty());
+    }
+
+    #[test]
+    fn the_oldest_are_dropped_when_late_or_too_many() {
+        let mut reassembly = Reassembly::default();
+        let now = Instant::now();
+        reassembly.add(FLOW, piece(0, 0, 2, b"a"), now);
+        let later = now + PATIENCE + Duration::from_millis(1);
+        reassembly.add(FLOW, piece(1, 0, 2, b"a"), later);
+        assert_eq!((reassembly.incomplete.len(), reassembly.dropped()), (1, 1));
+        static LARGE: [u8; 60_000] = [0; 60_000];
+        for n in 2..1000 {
+            reassembly.add(FLOW, piece(n, 0, 2, &LARGE), later);
+            assert!(reassembly.bytes <= MAX_BYTES);
+        }
+        for n in 1000..2000 {
+            reassembly.add(FLOW, piece(n, 0, 2, b"a"), later);
+        }
+        assert_eq!(reassembly.incomplete.len(), MAX_INCOMPLETE);
+        assert_eq!(
+            reassembly.add(FLOW, piece(1999, 1, 2, b"b"), later),
+            Some("ab".into())
+        );
+    }
+
+    #[test]
+    fn what_is_no_packet_is_dropped() {
+        let mut reassembly = Reassembly::default();
+        let now = Instant::now();
+        static LARGE: [u8; 60_000] = [0; 60_000];
+        assert_eq!(reassembly.add(FLOW, piece(0, 0, 3, &LARGE), now), None);
+        assert_eq!(reassembly.add(FLOW, piece(0, 1, 3, &LARGE), now), None);
+        assert_eq!((reassembly.bytes, reassembly.incomplete.len()), (0, 0));
+    }
+}

@@ -26,6 +26,12 @@ const BUFFER: usize = 4 * 1024 * 1024;
 /// Most bytes that one system call can send as a UDP datagram or as segments of one.
 const MAX_BATCH: usize = 65_507;
 
+/// The bit of a packet's first byte that says that a version follows (RFC 8999, section 5.1).
+const LONG_HEADER: u8 = 0x80;
+
+/// The version of QUIC that a client begins with (RFC 9000, section 15).
+const QUIC_VERSION: [u8; 4] = 1u32.to_be_bytes();
+
 /// Binds a UDP socket with large buffers; "all addresses" takes IPv4 where there is no IPv6.
 pub(super) fn bind(addr: ListenAddr) -> io::Result<UdpSocket> {
     match addr.ip {
@@ -86,15 +92,18 @@ pub(super) struct BatchSocket {
     slumber: Option<Slumber>,
     /// The kernel's buffer was full at the last attempt to send.
     blocked: AtomicBool,
+    /// Strangers send to it.
+    public: bool,
 }
 
 impl BatchSocket {
-    /// Wraps a bound, non-blocking socket whose peers send payloads of at most so many bytes.
+    /// Wraps a bound, non-blocking socket whose peers send payloads of at most so many bytes. A
+    /// server's is public.
     pub(super) fn new(
         socket: UdpSocket,
         largest_payload: usize,
         bulk: Arc<Bulk>,
-        slumber: Option<Slumber>,
+        public: bool,
     ) -> io::Result<Self> {
         let state = UdpSocketState::new((&socket).into())?;
         // Quinn multiplies the two into the size of a receive buffer, of which 64 KiB can be used.
@@ -105,8 +114,10 @@ impl BatchSocket {
             socket,
             state,
             receive_segments,
-            slumber,
+            // A server may well have nothing to do for long.
+            slumber: (!public).then(Slumber::new),
             blocked: AtomicBool::new(false),
+            public,
         })
     }
 
@@ -171,7 +182,13 @@ impl AsyncUdpSocket for BatchSocket {
         self.wake();
         let mut reader = self.reader.lock().unwrap_or_else(|e| e.into_inner());
         reader.poll_recv(cx, meta, |socket, meta| {
-            self.state.recv(socket.into(), bufs, meta)
+            let received = self.state.recv(socket.into(), bufs, meta)?;
+            if self.public {
+                for (buf, meta) in bufs.iter_mut().zip(&*meta).take(received) {
+                    silence(&mut buf[..meta.len], meta.stride);
+                }
+            }
+            Ok(received)
         })
     }
 
@@ -189,6 +206,23 @@ impl AsyncUdpSocket for BatchSocket {
 
     fn may_fragment(&self) -> bool {
         self.state.may_fragment()
+    }
+}
+
+/// Makes packets of QUIC versions that we do not speak look like those of no connection, which get no
+/// answer.
+///
+/// Quinn would answer each with the versions that it speaks (RFC 9000, section 6.1, which asks for
+/// that and lets a server limit it). No client of ours begins with another, and noise is not to be
+/// told that anyone is here.
+fn silence(datagrams: &mut [u8], stride: usize) {
+    for datagram in datagrams.chunks_mut(stride.max(1)) {
+        if let [first, version @ ..] = datagram
+            && *first & LONG_HEADER != 0
+            && !version.starts_with(&QUIC_VERSION)
+        {
+            *first = 0;
+        }
     }
 }
 
@@ -218,5 +252,26 @@ impl UdpPoller for Room {
         }
         self.socket.blocked.store(false, Relaxed);
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_of_other_versions_are_silenced_and_no_others() {
+        let first_bytes = |stride, mut datagrams: Vec<u8>| {
+            silence(&mut datagrams, stride);
+            let each = datagrams.chunks(stride);
+            each.map(|datagram| datagram[0]).collect::<Vec<_>>()
+        };
+        let initial = [0xc3, 0, 0, 0, 1, 9];
+        let short = [0x43, 0, 0, 0, 2, 9];
+        let other = [0xc3, 0, 0, 0, 2, 9];
+        let gathered = [initial, other, short, other].concat();
+        assert_eq!(first_bytes(6, gathered), [0xc3, 0, 0x43, 0]);
+        assert_eq!(first_bytes(6, [&initial[..], &[0xc3]].concat()), [0xc3, 0]);
+        assert_eq!(first_bytes(1, Vec::new()), [0; 0]);
     }
 }

@@ -5,9 +5,9 @@
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
@@ -57,9 +57,12 @@ impl Sender {
     }
 
     /// Waits until the receiver wants more, and tells how many bytes. Cancel-safe.
-    pub async fn allowance(&self) -> usize {
-        let bytes = self.allowance.beyond(self.written).await;
-        usize::try_from(bytes).unwrap_or(usize::MAX)
+    pub fn allowance(&self) -> impl Future<Output = usize> + Send + use<> {
+        let (allowance, written) = (self.allowance.clone(), self.written);
+        async move {
+            let bytes = allowance.beyond(written).await;
+            usize::try_from(bytes).unwrap_or(usize::MAX)
+        }
     }
 
     /// Hands over a chunk without copying it. It is to be no larger than the allowance, and then
@@ -67,18 +70,33 @@ impl Sender {
     ///
     /// Not cancel-safe: part of the chunk may have been taken.
     pub async fn write(&mut self, chunk: Bytes) -> Result<(), StreamError> {
+        self.count(chunk.len());
+        self.inner.write_chunk(chunk).await.map_err(unwritable)
+    }
+
+    fn count(&mut self, bytes: usize) {
         let before = self.written;
-        self.written += chunk.len() as u64;
+        self.written += bytes as u64;
         if before < HEAD && self.written >= HEAD {
             let _ = self.inner.set_priority(0);
         }
-        self.inner.write_chunk(chunk).await.map_err(|e| match e {
-            WriteError::Stopped(code) => {
-                StreamError::Reset(ResetCode::from_wire(code.into_inner()))
-            }
-            WriteError::ConnectionLost(_) | WriteError::ZeroRttRejected => StreamError::Lost,
-            WriteError::ClosedStream => StreamError::Reset(ResetCode::Broken),
-        })
+    }
+
+    /// Takes as many of some bytes as fit, which are to be no more than the allowance. Cancel-safe.
+    pub fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<usize, StreamError>> {
+        let written = ready!(Pin::new(&mut self.inner).poll_write(cx, bytes));
+        Poll::Ready(written.map_err(unwritable).inspect(|n| self.count(*n)))
+    }
+
+    /// Says that nothing more will come.
+    pub fn end(&mut self) {
+        self.done = true;
+        // It fails only on a stream that is finished or reset already.
+        let _ = self.inner.finish();
     }
 
     /// Says that nothing more will come, and waits until the receiver has passed all on.
@@ -86,9 +104,7 @@ impl Sender {
     /// It waits no longer than a minute from when the peer has all: a peer may not have us keep
     /// what is over. Cancelling this leaves the stream finished: what was written still arrives.
     pub async fn finish(&mut self) -> Result<(), StreamError> {
-        self.done = true;
-        // It fails only on a stream that is finished or reset already.
-        let _ = self.inner.finish();
+        self.end();
         tokio::select! {
             biased;
             () = self.allowance.settled() => return Ok(()),
@@ -209,7 +225,8 @@ impl Receiver {
         poll_fn(|cx| self.poll_wait(cx)).await
     }
 
-    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, StreamError>> {
+    /// The same, by polling.
+    pub fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, StreamError>> {
         let before = self.ready.len();
         loop {
             let chunk = pin!(self.inner.read_chunk(usize::MAX, false)).poll(cx);
@@ -278,6 +295,14 @@ impl Drop for Receiver {
     fn drop(&mut self) {
         // Quinn would do so too, but with a code that means nothing.
         self.stop(ResetCode::Broken);
+    }
+}
+
+fn unwritable(error: WriteError) -> StreamError {
+    match error {
+        WriteError::Stopped(code) => StreamError::Reset(ResetCode::from_wire(code.into_inner())),
+        WriteError::ConnectionLost(_) | WriteError::ZeroRttRejected => StreamError::Lost,
+        WriteError::ClosedStream => StreamError::Reset(ResetCode::Broken),
     }
 }
 

@@ -291,6 +291,19 @@ proptest! {
     }
 
     #[test]
+    fn a_proxy_with_a_password_in_a_file_reads_back_the_same(
+        mut tunnel in prop_oneof![tunnel(Direction::Out), tunnel(Direction::In)]
+            .prop_filter("a proxy", Tunnel::is_dynamic)
+    ) {
+        let file = tempfile::NamedTempFile::new()?;
+        std::fs::write(&file, "alice:hunter2")?;
+        if let Listen::Socks5 { auth, .. } | Listen::Http { auth, .. } = &mut tunnel.listen {
+            *auth = Some(Credentials::load(file.path())?);
+        }
+        prop_assert_eq!(again(&tunnel.to_string()), tunnel);
+    }
+
+    #[test]
     fn no_text_makes_it_panic(text in ".{0,80}", mapping in "[a-z0-9:/?^@=&.-]{0,40}") {
         for text in [text, mapping] {
             let _ = all(Direction::Out, &text);

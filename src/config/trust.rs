@@ -1,0 +1,49 @@
+//! What a client was told to trust its server by.
+
+use anyhow::{Context, Result, anyhow};
+use directories::ProjectDirs;
+
+use super::existing_or_default;
+use crate::cli::{TrustBy, TrustFlags};
+use crate::keygen;
+use crate::tls::{KnownServer, Trust};
+use crate::tunnel::HostPort;
+
+/// Name of the file with the servers of `--trust first-use`.
+const KNOWN_SERVERS: &str = "known_servers";
+
+impl TrustFlags {
+    /// Whether anything was typed.
+    pub(super) fn is_given(&self) -> bool {
+        self.cert.is_some() || !self.pin.is_empty() || self.by.is_some()
+    }
+}
+
+/// What the flags say, or else the certificate at its usual place.
+pub(super) fn trust(flags: &TrustFlags, server: Option<&HostPort>) -> Result<Trust> {
+    if !flags.pin.is_empty() {
+        let pins = flags.pin.iter().map(|pin| pin.parse().context("--pin"));
+        return Ok(Trust::Pins(pins.collect::<Result<_>>()?));
+    }
+    match flags.by {
+        Some(TrustBy::System) => return Ok(Trust::System),
+        Some(TrustBy::FirstUse) => return first_use(server),
+        None => {}
+    }
+    let path = existing_or_default(flags.cert.clone(), "--cert", keygen::CERTIFICATE).context(
+        "nothing says which server is the right one; give --cert FILE, --pin SHA256, --trust \
+         system or --trust first-use",
+    )?;
+    Trust::load(&path)
+}
+
+fn first_use(server: Option<&HostPort>) -> Result<Trust> {
+    let server = server.context("--trust first-use: which server is meant? Give --server-addr")?;
+    let dirs = ProjectDirs::from("", "", "rstun")
+        .ok_or_else(|| anyhow!("--trust first-use: there is no home directory to remember in"))?;
+    let dir = dirs.state_dir().unwrap_or_else(|| dirs.data_local_dir());
+    let known = KnownServer::new(dir.join(KNOWN_SERVERS), server.to_string());
+    let known = known.context("--trust first-use")?;
+    known.recall().context("--trust first-use")?;
+    Ok(Trust::FirstUse(known))
+}

@@ -1,0 +1,101 @@
+//! The sessions of a server by whose they are, so that a client can take over from itself.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::session::{Instance, Newcomer, PROBE, Summons};
+
+/// Whose a session is: an identity's, and one process's among those that log in as it.
+type Owner = (String, Instance);
+
+/// Time beyond the probe's own for a dead session to give its ports back.
+const CLEARING: Duration = Duration::from_millis(300);
+
+/// All sessions.
+#[derive(Debug, Default)]
+pub(super) struct Seats(Mutex<HashMap<Owner, Taken>>);
+
+/// A session's place: how to reach it, and how to know that it has ended.
+#[derive(Clone, Debug)]
+struct Taken {
+    summons: Arc<Summons>,
+    gone: CancellationToken,
+}
+
+/// The place of one session; free again when dropped.
+#[derive(Debug)]
+pub(super) struct Seat {
+    owner: Owner,
+    taken: Taken,
+    seats: Arc<Seats>,
+}
+
+impl Seats {
+    /// Takes a client's place, after its former session has left it with all of its ports.
+    pub(super) async fn take(self: &Arc<Self>, newcomer: &Newcomer) -> Seat {
+        let owner = (newcomer.identity.name().to_owned(), newcomer.instance);
+        let taken = Taken {
+            summons: Arc::default(),
+            gone: CancellationToken::new(),
+        };
+        let former = self.lock().insert(owner.clone(), taken.clone());
+        if let Some(former) = former {
+            former.summons.leave.cancel();
+            former.gone.cancelled().await;
+        }
+        Seat {
+            owner,
+            taken,
+            seats: self.clone(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Owner, Taken>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    /// How this session is told to leave, or to see whether its client lives.
+    pub(super) fn summons(&self) -> &Summons {
+        &self.taken.summons
+    }
+
+    /// Has all other sessions of the same identity see whether their clients live, and waits until
+    /// those that do not are gone: not much longer than a probe takes.
+    pub(super) async fn bury_the_dead(&self) {
+        let (identity, _) = &self.owner;
+        let others: Vec<_> = {
+            let seats = self.seats.lock();
+            let others = seats.iter().filter(|((theirs, _), taken)| {
+                theirs == identity && !Arc::ptr_eq(&taken.summons, &self.taken.summons)
+            });
+            others.map(|(_, taken)| taken.clone()).collect()
+        };
+        for other in &others {
+            other.summons.probe.notify_one();
+        }
+        let all_gone = async {
+            for other in &others {
+                other.gone.cancelled().await;
+            }
+        };
+        // Those that are not gone by then live.
+        let _ = timeout(PROBE + CLEARING, all_gone).await;
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut seats = self.seats.lock();
+        // Unless the next one sits here already.
+        if !self.taken.summons.leave.is_cancelled() {
+            seats.remove(&self.owner);
+        }
+        self.taken.gone.cancel();
+    }
+}

@@ -1,0 +1,91 @@
+//! A client as the server sees it for as long as its session lasts: who it is, and what it was given.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::welcome::{Unreachable, may_reach};
+use crate::access::{Access, Held, Identity};
+use crate::audit;
+use crate::tunnel::Half;
+use crate::wire::Request;
+
+/// A client whose tunnels are up.
+#[derive(Debug)]
+pub(super) struct Guest {
+    pub(super) identity: Arc<Identity>,
+    /// Where it logged in from.
+    pub(super) from: SocketAddr,
+    tunnels: Vec<Request>,
+    /// What it may do, as far as that has changed since it was given its tunnels.
+    changes: watch::Receiver<Arc<Access>>,
+    _held: Held,
+}
+
+impl Guest {
+    pub(super) fn new(
+        identity: Arc<Identity>,
+        from: SocketAddr,
+        tunnels: Vec<Request>,
+        changes: watch::Receiver<Arc<Access>>,
+        held: Held,
+    ) -> Self {
+        for tunnel in &tunnels {
+            audit::tunnel_up(identity.name(), from, &tunnel.to_string());
+        }
+        Self {
+            identity,
+            from,
+            tunnels,
+            changes,
+            _held: held,
+        }
+    }
+
+    /// Waits until the client may not go on as it is, and says why. Cancel-safe.
+    pub(super) async fn unwelcome(&self) -> String {
+        let changed = async {
+            let mut changes = self.changes.clone();
+            while changes.changed().await.is_ok() {
+                let access = changes.borrow_and_update().clone();
+                if let Err(why) = self.may_stay(&access).await {
+                    return why;
+                }
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = self.identity.revoked() => "the client's entry is not valid any more".into(),
+            why = changed => why,
+        }
+    }
+
+    async fn may_stay(&self, access: &Access) -> Result<(), String> {
+        if self.tunnels.len() > access.max_tunnels {
+            return Err(format!(
+                "the client may have {} tunnels",
+                access.max_tunnels
+            ));
+        }
+        for tunnel in &self.tunnels {
+            match &tunnel.half {
+                Half::Dial(target) => match may_reach(access, target).await {
+                    Err(Unreachable::Unlisted(why)) => return Err(why),
+                    // Its name may resolve again, and each flow is looked at then.
+                    Ok(()) | Err(Unreachable::Unknown(_)) => {}
+                },
+                Half::Listen(listen, _) => access.may_listen(listen)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        for tunnel in &self.tunnels {
+            audit::tunnel_down(self.identity.name(), self.from, &tunnel.to_string());
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What a client that has logged in gets: its tunnels, if it may have all of them.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::control::Control;
+use super::guest::Guest;
+use super::{Instance, Local, Role, Session, SessionError};
+use crate::access::{Access, Held, Identity, is_bench};
+use crate::audit;
+use crate::connector;
+use crate::listener::Listener;
+use crate::transport::{CloseCode, Connection};
+use crate::tunnel::{Half, Listen, Target};
+use crate::wire::{Grant, Login, Message, Request};
+
+/// Longest that the server looks for what a name stands for that is not listed itself.
+const RESOLUTION: Duration = Duration::from_secs(2);
+
+/// Longest that a client may take to go after it was refused a tunnel.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// A client that has shown who it is, and has not been answered yet.
+#[derive(Debug)]
+pub struct Newcomer {
+    /// Which process it is.
+    pub instance: Instance,
+    /// Who it is.
+    pub identity: Arc<Identity>,
+    connection: Connection,
+    control: Control,
+    tunnels: Vec<Request>,
+    changes: watch::Receiver<Arc<Access>>,
+}
+
+/// What became of the tunnels that a client asked for.
+#[derive(Default)]
+struct Opened {
+    grants: Vec<Grant>,
+    dialed: Vec<(u32, String, Target)>,
+    listeners: Vec<(u32, Local, Listener)>,
+    held: Option<Held>,
+    /// Whether something was not to be had because another session has it.
+    taken: bool,
+}
+
+impl Newcomer {
+    pub(super) fn new(
+        connection: Connection,
+        control: Control,
+        login: Login,
+        identity: Arc<Identity>,
+    ) -> Self {
+        Self {
+            instance: login.instance,
+            changes: identity.changes(),
+            identity,
+            connection,
+            control,
+            tunnels: login.tunnels,
+        }
+    }
+
+    /// Opens the tunnels that the client asked for and answers; none if one of them is refused.
+    ///
+    /// A UDP flow is over after `udp_idle` of silence, unless its tunnel says otherwise.
+    ///
+    /// If something that it asks for is taken, `make_room` is to end those of the client's own
+    /// sessions that are dead, and then it is tried once more.
+    pub async fn welcome(
+        mut self,
+        udp_idle: Duration,
+        make_room: impl AsyncFnOnce(),
+    ) -> Result<Session, SessionError> {
+        let mut opened = self.open().await;
+        if opened.taken {
+            drop(opened);
+            make_room().await;
+            opened = self.open().await;
+        }
+        let tunnels = self.tunnels.iter().map(Request::to_string);
+        let refused: Vec<_> = opened
+            .grants
+            .iter()
+            .zip(tunnels)
+            .filter_map(|(grant, tunnel)| match grant {
+                Grant::Refused(why) => Some((tunnel, why.clone())),
+                _ => None,
+            })
+            .collect();
+        let answer = Message::Welcome(std::mem::take(&mut opened.grants));
+        let held = match opened.held.take() {
+            Some(held) if refused.is_empty() => held,
+            _ => {
+                // What was granted is not to be held for one who gets nothing.
+                drop(opened);
+                return Err(self.dismiss(&answer, refused).await);
+            }
+        };
+        self.control.write(&answer).await?;
+        let from = self.connection.remote_address();
+        let guest = Guest::new(self.identity, from, self.tunnels, self.changes, held);
+        Ok(Session::new(
+            Role::Server(Arc::new(guest)),
+            self.connection,
+            self.control,
+            opened.dialed,
+            opened.listeners,
+            udp_idle,
+        ))
+    }
+
+    async fn open(&mut self) -> Opened {
+        let mut opened = Opened::default();
+        let access = self.changes.borrow_and_update().clone();
+        opened.held = self.identity.take_tunnels(self.tunnels.len());
+        if opened.held.is_none() {
+            let most = access.max_tunnels;
+            let why = format!("the server lets this client have {most} tunnels in all");
+            opened.grants = vec![Grant::Refused(why); self.tunnels.len()];
+            opened.taken = true;
+            return opened;
+        }
+        for (number, tunnel) in (0..).zip(&self.tunnels) {
+            let name = tunnel.to_string();
+            let grant = match &tunnel.half {
+                Half::Dial(target) => match may_reach(&access, target).await {
+                    Ok(()) => {
+                        opened.dialed.push((number, name, target.clone()));
+                        Grant::Open
+                    }
+                    Err(Unreachable::Unlisted(why) | Unreachable::Unknown(why)) => {
+                        Grant::Refused(why)
+                    }
+                },
+                Half::Listen(listen, proxy) => match access.may_listen(listen) {
+                    Ok(()) => match Listener::bind(listen) {
+                        Ok(listener) => {
+                            let addr = listener.local_addr();
+                            let local = Local::new(name, listen, *proxy);
+                            opened.listeners.push((number, local, listener));
+                            addr.map_or(Grant::Open, Grant::Listening)
+                        }
+                        Err(e) => {
+                            opened.taken |= e.kind() == io::ErrorKind::AddrInUse;
+                            Grant::Refused(explain(listen, &e))
+                        }
+                    },
+                    Err(why) => Grant::Refused(why),
+                },
+            };
+            opened.grants.push(grant);
+        }
+        opened
+    }
+
+    /// Tells a client what it does not get, and lets it go.
+    async fn dismiss(mut self, answer: &Message, refused: Vec<(String, String)>) -> SessionError {
+        let from = self.connection.remote_address();
+        for (tunnel, why) in &refused {
+            audit::denied(self.identity.name(), from, tunnel, why);
+        }
+        if let Err(e) = self.control.write(answer).await {
+            return e;
+        }
+        // The answer is to arrive before the end: the client closes when it has read it.
+        let gone = timeout(FAREWELL, self.connection.closed()).await;
+        if gone.is_err() {
+            let reason = "a tunnel was refused";
+            self.connection.close(CloseCode::Done, reason).await;
+        }
+        SessionError::Refused(refused)
+    }
+}
+
+/// Why a client may not reach a target.
+pub(super) enum Unreachable {
+    /// It is not listed.
+    Unlisted(String),
+    /// It is not listed by its name, and what that stands for cannot be known now.
+    Unknown(String),
+}
+
+/// Whether a client may reach anything of a target's, or else why not.
+pub(super) async fn may_reach(access: &Access, target: &Target) -> Result<(), Unreachable> {
+    let unlisted = || Unreachable::Unlisted(access.refusal(target));
+    if is_bench(target) {
+        let why = "the server was started without --allow-bench".to_owned();
+        return access.bench.map(drop).ok_or(Unreachable::Unlisted(why));
+    }
+    let addr = match target {
+        // What visitors ask for is looked at flow by flow.
+        Target::Asked if !access.reach.is_empty() => return Ok(()),
+        // A name that is listed may well resolve later.
+        target if access.names(target) => return Ok(()),
+        Target::Tcp(addr) | Target::Udp(addr) if !access.reach.is_empty() => addr,
+        _ => return Err(unlisted()),
+    };
+    match timeout(RESOLUTION, connector::resolve(addr)).await {
+        Ok(Ok(addrs)) => match access.reachable(target, addrs).is_empty() {
+            true => Err(unlisted()),
+            false => Ok(()),
+        },
+        _ => Err(Unreachable::Unknown(access.refusal(target))),
+    }
+}
+
+/// Why there is no listener.
+fn explain(listen: &Listen, error: &io::Error) -> String {
+    let addr = match listen.addr() {
+        Some(addr) if addr.ip.is_none() => format!("port {}", addr.port),
+        Some(addr) => format!("address {addr}"),
+        None => listen.to_string(),
+    };
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!("{addr} is taken at the server"),
+        io::ErrorKind::Unsupported => error.to_string(),
+        _ => format!("the server cannot listen on {addr}: {error}"),
+    }
+}
