@@ -87,6 +87,10 @@ pub struct ServerFlags {
     #[command(flatten)]
     pub congestion: CongestionFlags,
 
+    /// When a client counts as lost
+    #[command(flatten)]
+    pub idle: IdleFlags,
+
     /// When UDP flows end
     #[command(flatten)]
     pub udp: UdpFlags,
@@ -149,6 +153,27 @@ pub enum Congestion {
     Cubic,
     /// What TCP did before that
     NewReno,
+}
+
+/// How long an outage may be.
+#[derive(Args, Debug)]
+pub struct IdleFlags {
+    /// Silence after which a connection is lost, with what goes through it; the other side may allow
+    /// less
+    #[arg(
+        id = "idle_timeout",
+        long = "idle-timeout",
+        value_name = "SECONDS",
+        default_value_t = Self::default().seconds,
+        value_parser = clap::value_parser!(u64).range(10..=86_400)
+    )]
+    pub seconds: u64,
+}
+
+impl Default for IdleFlags {
+    fn default() -> Self {
+        Self { seconds: 300 }
+    }
 }
 
 /// When UDP flows end.
@@ -346,69 +371,4 @@ fn personality(argv0: &OsString) -> Option<&'static str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(line: &str) -> Result<Cli, clap::Error> {
-        parse_from(line.split(' ').map(OsString::from))
-    }
-
-    #[test]
-    fn definition_is_sound() {
-        command().debug_assert();
-    }
-
-    #[test]
-    fn a_link_is_its_subcommand() {
-        for name in ["rstund", "/usr/bin/rstund", "./rstund.exe"] {
-            assert!(matches!(parse(name).unwrap().command, Command::Server(_)));
-        }
-        let client = parse("/opt/rstunc --server-addr a -L 1^2").unwrap();
-        assert!(matches!(client.command, Command::Client(_)));
-        assert!(parse("rstun-d").is_err());
-    }
-
-    #[test]
-    fn each_program_tells_its_version() {
-        for line in ["rstun --version", "rstund --version", "rstunc -V"] {
-            let told = parse(line).unwrap_err().to_string();
-            assert!(told.contains(env!("CARGO_PKG_VERSION")), "{line}: {told}");
-        }
-    }
-
-    #[test]
-    fn the_password_is_not_in_debug_output() {
-        let cli = parse("rstund --password hunter2").unwrap();
-        assert!(!format!("{cli:?}").contains("hunter2"));
-    }
-
-    #[test]
-    fn a_mistake_is_explained_in_one_line() {
-        let missing = parse("rstunc --mode TunnelOut").unwrap_err();
-        assert_eq!(
-            explain(&missing),
-            "error: the following required arguments were not provided: \
-             --server-addr <HOST[:PORT]> --addr-mapping <LOCAL^REMOTE>; see --help"
-        );
-        let unknown = parse("rstunc --mode Tunnelout2 --server-addr a").unwrap_err();
-        assert_eq!(
-            explain(&unknown),
-            "error: invalid value 'Tunnelout2' for '--mode <MODE>' [possible values: TunnelOut, \
-             TunnelIn]; tip: a similar value exists: 'TunnelOut'; see --help"
-        );
-        let number = parse("rstund --drain x").unwrap_err();
-        assert_eq!(
-            explain(&number),
-            "error: invalid value 'x' for '--drain <SECONDS>': invalid digit found in string; see \
-             --help"
-        );
-    }
-
-    #[test]
-    fn mode_and_mapping_come_together() {
-        assert!(parse("rstunc --server-addr a --addr-mapping 1^2").is_err());
-        assert!(parse("rstunc --server-addr a --mode TunnelOut").is_err());
-        assert!(parse("rstunc --server-addr a --mode tunnelin --addr-mapping 1^2").is_ok());
-        assert!(parse("rstunc --server-addr a --mode Sideways --addr-mapping 1^2").is_err());
-    }
-}
+mod tests;

@@ -5,7 +5,13 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-const DOCUMENTS: [&str; 4] = ["README.md", "SECURITY.md", "PROTOCOL.md", "CHANGELOG.md"];
+const DOCUMENTS: [&str; 5] = [
+    "README.md",
+    "SECURITY.md",
+    "RELIABILITY.md",
+    "PROTOCOL.md",
+    "CHANGELOG.md",
+];
 
 const PROGRAMS: [&str; 3] = ["rstun", "rstund", "rstunc"];
 
