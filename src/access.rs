@@ -143,6 +143,15 @@ impl Access {
         addrs
     }
 
+    /// Whether a flow may go on to a target that was dialed at this address, if it has one.
+    pub fn still_reaches(&self, target: &Target, dialed: Option<SocketAddr>) -> bool {
+        match dialed {
+            _ if is_bench(target) => self.bench.is_some(),
+            Some(addr) => !self.reachable(target, vec![addr]).is_empty(),
+            None => self.names(target),
+        }
+    }
+
     /// Why a target may not be reached, though some of its addresses may be listed.
     pub fn refusal(&self, target: &Target) -> String {
         let list = match self.listen {

@@ -1,6 +1,7 @@
 //! A flow from the side that dials.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -117,7 +118,24 @@ impl Dialed {
         Ok(addrs)
     }
 
-    /// Logs that a target was not reached.
+    /// Waits until a target that was dialed may not be reached any more, and says why. Cancel-safe.
+    pub(super) async fn barred(&self, target: &Target, dialed: Option<SocketAddr>) -> Refusal {
+        let Some(guest) = &self.guest else {
+            return pending().await;
+        };
+        let mut changes = guest.identity.changes();
+        loop {
+            let access = changes.borrow_and_update().clone();
+            if !access.still_reaches(target, dialed) {
+                return (ResetCode::NotAllowed, access.refusal(target));
+            }
+            if changes.changed().await.is_err() {
+                return pending().await;
+            }
+        }
+    }
+
+    /// Logs that a target was not reached, or may not be any more.
     pub(super) fn complain(&self, target: &Target, code: ResetCode, why: &str) {
         if code == ResetCode::NotAllowed {
             self.deny(target, why);
@@ -189,9 +207,14 @@ pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialed: &HashMap<u3
         return;
     }
     let pace = held.as_ref().map(Held::pace);
-    match relay(socket, tx, rx, pace).await {
-        Ok(()) => debug!("{name}: a flow is done"),
-        Err(e) => debug!("{name}: {e}"),
+    let peer = socket.peer_addr();
+    tokio::select! {
+        biased;
+        outcome = relay(socket, tx, rx, pace) => match outcome {
+            Ok(()) => debug!("{name}: a flow is done"),
+            Err(e) => debug!("{name}: {e}"),
+        },
+        (code, why) = dialed.barred(target, peer) => dialed.complain(target, code, &why),
     }
 }
 
