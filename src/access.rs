@@ -310,6 +310,11 @@ mod tests {
             "[2002:a9fe:a9fe::1]",
             "[::7f00:1]",
             "[fd00:ec2::254]",
+            "[::ffff:0:7f00:1]",
+            "[64:ff9b:1::7f00:1]",
+            "100.100.100.200",
+            "[::ffff:168.63.129.16]",
+            "192.0.0.192",
         ] {
             let addr = format!("{ip}:80");
             // By its address, and by a name that is listed and now resolves to it.

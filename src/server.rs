@@ -2,7 +2,6 @@
 
 mod door;
 mod entrance;
-mod quota;
 mod reload;
 mod seats;
 

@@ -12,7 +12,6 @@ use tracing::debug;
 use super::flow::{Complaints, OPENING};
 use super::guest::Guest;
 use crate::access::{Access, Held, is_bench};
-use crate::audit;
 use crate::connector::{self, DialError};
 use crate::relay::relay;
 use crate::socket::{Socket, UdpPort};
@@ -28,7 +27,6 @@ pub(super) struct Dialed {
     /// The client that it is for, which bounds the targets; none where the tunnel is our own.
     guest: Option<Arc<Guest>>,
     complaints: Complaints,
-    denials: Complaints,
 }
 
 /// Why a target is not connected: for the peer, and for our log.
@@ -41,7 +39,6 @@ impl Dialed {
             target,
             guest,
             complaints: Complaints::default(),
-            denials: Complaints::default(),
         }
     }
 
@@ -58,11 +55,8 @@ impl Dialed {
 
     /// Keeps for the audit what a client asked for and may not have.
     fn deny(&self, target: &Target, why: &str) {
-        if let Some(guest) = &self.guest
-            && self.denials.due()
-        {
-            let target = target.to_string();
-            audit::denied(guest.identity.name(), guest.from, &target, why);
+        if let Some(guest) = &self.guest {
+            guest.deny(&target.to_string(), why);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::symlink;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::harness::entries::{By, CLIENTS};
@@ -105,7 +106,8 @@ fn flows_to_what_was_taken_away_are_cut() {
         (visitor, end)
     });
     let mut connect = site.command("rstun");
-    let connect = Program::start(connect.args(["connect", &taken.addr().to_string()]));
+    connect.args(["connect", &taken.addr().to_string()]);
+    let connect = Program::start(connect.stdin(Stdio::piped()));
     let connect_end = taken.accept();
     let near = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let association = visit(entrance);

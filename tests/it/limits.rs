@@ -33,8 +33,8 @@ fn a_thousand_flows_later() {
         ("-R", format!("{}^127.0.0.1:0", target.addr())),
         ("-L", format!("127.0.0.1:0^{}", closed.addr())),
         ("-R", format!("{}^127.0.0.1:0", closed.addr())),
-        ("-L", format!("udp://127.0.0.1:0^{udp}")),
-        ("-D", "127.0.0.1:0".to_owned()),
+        ("-L", format!("udp://127.0.0.1:0^udp://{udp}")),
+        ("-D", "socks5://127.0.0.1:0".to_owned()),
         ("-R", "socks5^127.0.0.1:0".to_owned()),
         ("-R", "http^127.0.0.1:0".to_owned()),
     ];
