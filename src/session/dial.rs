@@ -185,7 +185,8 @@ pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialed: &HashMap<u3
     };
     let name = &dialed.name;
     let socket = tokio::select! {
-        socket = dialed.dial(target) => socket,
+        // In a box, for it is larger than what comes after it, and soon over.
+        socket = Box::pin(dialed.dial(target)) => socket,
         // A visitor that has gone needs no target.
         reset = rx.broken() => return debug!("{name}: {reset}"),
     };

@@ -47,7 +47,8 @@ fn a_file_is_followed_wherever_it_goes() {
     command.args(["--cert", "certificate.der", "--key", "priv_key.der"]);
     let server = Program::start(&mut command);
     let addr = server.server_addr();
-    let changes: [(&str, &dyn Fn(&str)); 5] = [
+    type Change<'a> = (&'a str, &'a dyn Fn(&str));
+    let changes: [Change; 5] = [
         ("a link turned", &|text| volume("2", text)),
         ("a link turned once more", &|text| volume("3", text)),
         ("a new directory", &new_directory),
