@@ -143,6 +143,15 @@ impl Access {
         addrs
     }
 
+    /// Whether a flow may go on to a target that was dialed at this address, if it has one.
+    pub fn still_reaches(&self, target: &Target, dialed: Option<SocketAddr>) -> bool {
+        match dialed {
+            _ if is_bench(target) => self.bench.is_some(),
+            Some(addr) => !self.reachable(target, vec![addr]).is_empty(),
+            None => self.names(target),
+        }
+    }
+
     /// Why a target may not be reached, though some of its addresses may be listed.
     pub fn refusal(&self, target: &Target) -> String {
         let list = match self.listen {
@@ -305,6 +314,11 @@ mod tests {
             "[2002:a9fe:a9fe::1]",
             "[::7f00:1]",
             "[fd00:ec2::254]",
+            "[::ffff:0:7f00:1]",
+            "[64:ff9b:1::7f00:1]",
+            "100.100.100.200",
+            "[::ffff:168.63.129.16]",
+            "192.0.0.192",
         ] {
             let addr = format!("{ip}:80");
             // By its address, and by a name that is listed and now resolves to it.

@@ -47,6 +47,7 @@ pub mod pace;
 #[cfg(unix)]
 pub mod privileges;
 pub mod proxy;
+mod quota;
 pub mod relay;
 pub mod secret;
 pub mod server;

@@ -2,7 +2,6 @@
 
 mod door;
 mod entrance;
-mod quota;
 mod reload;
 mod seats;
 
@@ -17,12 +16,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use self::entrance::{Entrance, Place};
-use self::reload::Follower;
 use self::seats::Seats;
 use crate::access::Registry;
 use crate::audit;
 use crate::bench;
-use crate::config::ServerConfig;
+use crate::config::{ClientsFile, ServerConfig};
 use crate::session::{self, ALPN, Ended, SessionError};
 use crate::transport::{Attempt, CloseCode, Connection, Endpoint};
 
@@ -33,7 +31,7 @@ const LOGIN_DEADLINE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Server {
     endpoint: Endpoint,
-    follower: Option<Follower>,
+    clients: Option<ClientsFile>,
     shared: Arc<Shared>,
 }
 
@@ -76,23 +74,23 @@ impl Server {
             }
             false => None,
         };
-        let clients = config.clients.as_ref();
-        let entries = clients.map_or_else(Vec::new, |clients| clients.entries.clone());
-        if let Some(clients) = clients
+        let clients = config.clients;
+        let listed = clients.as_ref();
+        let entries = listed.map_or_else(Vec::new, |clients| clients.entries.clone());
+        if let Some(clients) = listed
             && entries.is_empty()
             && config.password.is_none()
         {
             let file = clients.path().display();
             warn!("nobody can log in yet: --clients {file} lists no client");
         }
-        let follower = config.clients.map(Follower::watch).transpose()?;
         #[cfg(unix)]
         if let Some(user) = &config.user {
             user.assume()?;
         }
         Ok(Self {
             endpoint,
-            follower,
+            clients,
             shared: Arc::new(Shared {
                 registry: Registry::new(config.password, entries, bench),
                 drain: config.drain,
@@ -115,8 +113,8 @@ impl Server {
         let mut pending = JoinSet::new();
         let mut sessions = JoinSet::new();
         let follow = async {
-            match &self.follower {
-                Some(follower) => follower.follow(&shared.registry).await,
+            match &self.clients {
+                Some(clients) => reload::follow(clients, &shared.registry).await,
                 None => std::future::pending().await,
             }
         };

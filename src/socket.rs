@@ -59,6 +59,15 @@ impl Socket {
         }
     }
 
+    /// The address of its peer, if it has one.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(socket) => socket.peer_addr().ok(),
+            #[cfg(unix)]
+            Self::Unix(_) => None,
+        }
+    }
+
     /// Lets it be closed in order, now that both directions have ended.
     pub fn settle(&self) {
         match self {

@@ -252,6 +252,8 @@ impl Identity {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     const BINDING: ChannelBinding = [7; 32];
@@ -294,6 +296,35 @@ mod tests {
         let listed_only = Registry::new(None, vec![], None);
         let claim = Claim::Password(&[0; 32]);
         assert!(listed_only.recognise(claim, &BINDING).is_none());
+    }
+
+    /// The shortest of many is what it takes, whatever else the machine does.
+    #[test]
+    fn who_is_unknown_takes_as_long_as_who_is_wrong() {
+        let (a, wrong) = (Password::generate(), Password::generate());
+        let with_key = Entry {
+            verifier: Verifier::Key(Fingerprint::of_bytes(b"a key")),
+            ..entry("key", &a)
+        };
+        let registry = Registry::new(None, vec![entry("known", &a), with_key], None);
+        let proof = wrong.prove_stored(&BINDING);
+        let mut shortest = [Duration::MAX; 3];
+        for _ in 0..2000 {
+            for (name, shortest) in ["known", "key", "unknown"].iter().zip(&mut shortest) {
+                let began = Instant::now();
+                assert!(
+                    registry
+                        .recognise(Claim::Secret(name, &proof), &BINDING)
+                        .is_none()
+                );
+                *shortest = began.elapsed().min(*shortest);
+            }
+        }
+        let [known, others @ ..] = shortest;
+        for other in others {
+            let ratio = other.as_secs_f64() / known.as_secs_f64();
+            assert!((0.7..1.4).contains(&ratio), "{shortest:?}");
+        }
     }
 
     #[test]

@@ -9,13 +9,17 @@ use super::rule::Network;
 const NAT64: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
 
 /// The blocks, with the reason for each.
-const BLOCKS: [Network; 12] = [
+const BLOCKS: [Network; 17] = [
     // "This network" (RFC 791, section 3.2); systems take 0.0.0.0 for loopback.
     v4([0, 0, 0, 0], 8),
     // Loopback (RFC 1122, section 3.2.1.3).
     v4([127, 0, 0, 0], 8),
     // Link-local (RFC 3927), where clouds keep their metadata.
     v4([169, 254, 0, 0], 16),
+    // The metadata of clouds that keep it elsewhere: Alibaba's, Azure's and Oracle's.
+    v4([100, 100, 100, 200], 32),
+    v4([168, 63, 129, 16], 32),
+    v4([192, 0, 0, 192], 32),
     // Multicast (RFC 5771).
     v4([224, 0, 0, 0], 4),
     // Broadcast (RFC 919).
@@ -25,6 +29,10 @@ const BLOCKS: [Network; 12] = [
     v6([0, 0, 0, 0, 0, 0, 0, 1], 128),
     // IPv4 addresses in a form that is not in use any more (RFC 4291, section 2.5.5.1).
     v6([0, 0, 0, 0, 0, 0, 0, 0], 96),
+    // IPv4 addresses as translators have them (RFC 2765, section 2.1, and RFC 8215): just where they
+    // hold the address is up to the network.
+    v6([0, 0, 0, 0, 0xffff, 0, 0, 0], 96),
+    v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48),
     // Link-local (RFC 4291, section 2.5.6).
     v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),
     // Multicast (RFC 4291, section 2.7).

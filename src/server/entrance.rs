@@ -7,8 +7,8 @@ use std::time::Instant;
 use tracing::{debug, warn};
 
 use super::door::{Answer, Door};
-use super::quota::Quota;
 use crate::audit;
+use crate::quota::Quota;
 use crate::session::{ALPN, SessionError};
 use crate::transport::{Attempt, Lost};
 

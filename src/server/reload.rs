@@ -1,17 +1,22 @@
 //! Follows the file of `--clients`: what it says counts as soon as it is written.
+//!
+//! The file is looked at now and then, by its path. So it does not matter how it changes: in place,
+//! by another that takes its name, behind a symbolic link that is turned elsewhere, with its whole
+//! directory, or on another machine that shares it.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result};
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use anyhow::Result;
+use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
 use crate::access::{Entry, Registry};
 use crate::config::ClientsFile;
+
+/// Time between two looks at the file, of some microseconds each.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Quiet after which a file is taken for written: it may be emptied first, and filled then.
 const QUIET: Duration = Duration::from_millis(100);
@@ -19,89 +24,71 @@ const QUIET: Duration = Duration::from_millis(100);
 /// Longest wait for that.
 const IMPATIENCE: Duration = Duration::from_millis(500);
 
-/// A file that is being watched.
-#[derive(Debug)]
-pub(super) struct Follower {
-    file: ClientsFile,
-    changed: Arc<Notify>,
-    _watcher: RecommendedWatcher,
-}
-
-impl Follower {
-    /// Watches the file's directory, for editors put a new file in the place of the old one, and
-    /// that of the file that it is a link to.
-    pub(super) fn watch(file: ClientsFile) -> Result<Self> {
-        let changed = Arc::new(Notify::new());
-        let tell = changed.clone();
-        let mut watcher =
-            notify::recommended_watcher(move |event: notify::Result<_>| match event {
-                Ok(event) if is_reading(&event) => {}
-                _ => tell.notify_one(),
-            })?;
-        for dir in directories(file.path())? {
-            watcher
-                .watch(&dir, RecursiveMode::NonRecursive)
-                .with_context(|| format!("cannot watch {}", dir.display()))?;
+/// Keeps a registry to what the file says, for ever. Cancel-safe.
+pub(super) async fn follow(file: &ClientsFile, registry: &Registry) {
+    let mut known = file.entries.clone();
+    let mut seen = State::of(file.path());
+    loop {
+        // The first time this is what was written since the file was loaded.
+        if let Err(e) = read(file, &mut known, registry) {
+            format!("{e:#}").lines().for_each(|line| error!("{line}"));
+            warn!("the clients stay as they were");
         }
-        Ok(Self {
-            file,
-            changed,
-            _watcher: watcher,
-        })
-    }
-
-    /// Keeps a registry to what the file says, for ever. Cancel-safe.
-    pub(super) async fn follow(&self, registry: &Registry) {
-        // What was written between the first reading and the watch counts too.
-        let mut known = self.file.entries.clone();
-        let mut told = String::new();
-        loop {
-            match self.read(&mut known, registry) {
-                Ok(()) => told.clear(),
-                // There may be much going on in its directory that has nothing to do with it.
-                Err(e) if format!("{e:#}") == told => {}
-                Err(e) => {
-                    told = format!("{e:#}");
-                    told.lines().for_each(|line| error!("{line}"));
-                    warn!("the clients stay as they were");
-                }
-            }
-            self.changed.notified().await;
-            let quiet = async { while timeout(QUIET, self.changed.notified()).await.is_ok() {} };
-            tokio::select! {
-                () = quiet => {}
-                () = sleep(IMPATIENCE) => {}
-            }
-        }
-    }
-
-    fn read(&self, known: &mut Vec<Entry>, registry: &Registry) -> Result<()> {
-        let entries = self.file.read_again()?;
-        if entries != *known {
-            let path = self.file.path().display();
-            info!("{path} has changed: {} clients", entries.len());
-            registry.update(entries.clone());
-            *known = entries;
-        }
-        Ok(())
+        seen = next(file.path(), seen).await;
     }
 }
 
-/// Whether it was only looked at, as we do ourselves.
-fn is_reading(event: &notify::Event) -> bool {
-    use notify::event::{AccessKind, AccessMode, EventKind};
-    let written = EventKind::Access(AccessKind::Close(AccessMode::Write));
-    matches!(event.kind, EventKind::Access(_)) && event.kind != written
+/// Waits until a file is another, or written anew.
+async fn next(path: &Path, seen: State) -> State {
+    while State::of(path) == seen {
+        sleep(LOOK).await;
+    }
+    let patience = Instant::now() + IMPATIENCE;
+    let mut before = State::of(path);
+    loop {
+        sleep(QUIET).await;
+        let now = State::of(path);
+        if now == before || Instant::now() > patience {
+            return now;
+        }
+        before = now;
+    }
 }
 
-fn directories(path: &Path) -> Result<Vec<PathBuf>> {
-    let parent = |path: &Path| path.parent().map(Path::to_owned);
-    let named = std::path::absolute(path)?;
-    let real = named.canonicalize()?;
-    let mut dirs: Vec<_> = [parent(&named), parent(&real)]
-        .into_iter()
-        .flatten()
-        .collect();
-    dirs.dedup();
-    Ok(dirs)
+fn read(file: &ClientsFile, known: &mut Vec<Entry>, registry: &Registry) -> Result<()> {
+    let entries = file.read_again()?;
+    if entries != *known {
+        let path = file.path().display();
+        info!("{path} has changed: {} clients", entries.len());
+        registry.update(entries.clone());
+        *known = entries;
+    }
+    Ok(())
+}
+
+/// What tells a file from another, and from itself before it was written; nothing if it is not there.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct State {
+    modified: Option<SystemTime>,
+    length: u64,
+    /// The device, the file's number there, and when either the file or its rights changed.
+    #[cfg(unix)]
+    inode: (u64, u64, i64, i64),
+}
+
+impl State {
+    fn of(path: &Path) -> Self {
+        #[cfg(unix)]
+        use std::os::unix::fs::MetadataExt;
+
+        let Ok(file) = fs::metadata(path) else {
+            return Self::default();
+        };
+        Self {
+            modified: file.modified().ok(),
+            length: file.len(),
+            #[cfg(unix)]
+            inode: (file.dev(), file.ino(), file.ctime(), file.ctime_nsec()),
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! A flow from the side that dials.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -12,7 +13,6 @@ use super::flow::OPENING;
 use super::guest::Guest;
 use super::local::Complaints;
 use crate::access::{Access, Held, is_bench};
-use crate::audit;
 use crate::connector::{self, DialError};
 use crate::relay::relay;
 use crate::socket::{Socket, UdpPort};
@@ -28,7 +28,6 @@ pub(super) struct Dialed {
     /// The client that it is for, which bounds the targets; none where the tunnel is our own.
     guest: Option<Arc<Guest>>,
     complaints: Complaints,
-    denials: Complaints,
 }
 
 /// Why a target is not connected: for the peer, and for our log.
@@ -41,7 +40,6 @@ impl Dialed {
             target,
             guest,
             complaints: Complaints::default(),
-            denials: Complaints::default(),
         }
     }
 
@@ -58,11 +56,8 @@ impl Dialed {
 
     /// Keeps for the audit what a client asked for and may not have.
     fn deny(&self, target: &Target, why: &str) {
-        if let Some(guest) = &self.guest
-            && self.denials.due()
-        {
-            let target = target.to_string();
-            audit::denied(guest.identity.name(), guest.from, &target, why);
+        if let Some(guest) = &self.guest {
+            guest.deny(&target.to_string(), why);
         }
     }
 
@@ -118,7 +113,24 @@ impl Dialed {
         Ok(addrs)
     }
 
-    /// Logs that a target was not reached.
+    /// Waits until a target that was dialed may not be reached any more, and says why. Cancel-safe.
+    pub(super) async fn barred(&self, target: &Target, dialed: Option<SocketAddr>) -> Refusal {
+        let Some(guest) = &self.guest else {
+            return pending().await;
+        };
+        let mut changes = guest.identity.changes();
+        loop {
+            let access = changes.borrow_and_update().clone();
+            if !access.still_reaches(target, dialed) {
+                return (ResetCode::NotAllowed, access.refusal(target));
+            }
+            if changes.changed().await.is_err() {
+                return pending().await;
+            }
+        }
+    }
+
+    /// Logs that a target was not reached, or may not be any more.
     pub(super) fn complain(&self, target: &Target, code: ResetCode, why: &str) {
         if code == ResetCode::NotAllowed {
             self.deny(target, why);
@@ -174,7 +186,8 @@ pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialed: &HashMap<u3
     };
     let name = &dialed.name;
     let socket = tokio::select! {
-        socket = dialed.dial(target) => socket,
+        // In a box, for it is larger than what comes after it, and soon over.
+        socket = Box::pin(dialed.dial(target)) => socket,
         // A visitor that has gone needs no target.
         reset = rx.broken() => return debug!("{name}: {reset}"),
     };
@@ -190,9 +203,14 @@ pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialed: &HashMap<u3
         return;
     }
     let pace = held.as_ref().map(Held::pace);
-    match relay(socket, tx, rx, pace).await {
-        Ok(()) => debug!("{name}: a flow is done"),
-        Err(e) => debug!("{name}: {e}"),
+    let peer = socket.peer_addr();
+    tokio::select! {
+        biased;
+        outcome = relay(socket, tx, rx, pace) => match outcome {
+            Ok(()) => debug!("{name}: a flow is done"),
+            Err(e) => debug!("{name}: {e}"),
+        },
+        (code, why) = dialed.barred(target, peer) => dialed.complain(target, code, &why),
     }
 }
 

@@ -195,15 +195,25 @@ impl Opener {
         tunnel: &Arc<Local>,
         visitor: Visitor,
     ) -> Result<(), FlowError> {
+        // In boxes of their own, for every flow would have room for the largest of these otherwise.
         match &tunnel.speaks {
             Speaks::Anything(proxy) => {
                 let (name, held) = (&tunnel.name, self.hold()?);
                 carry(&self.connection, number, name, *proxy, visitor, held).await
             }
             Speaks::Socks5(auth) => {
-                socks5::serve(Some(self), number, tunnel, auth.as_ref(), visitor).await
+                Box::pin(socks5::serve(
+                    Some(self),
+                    number,
+                    tunnel,
+                    auth.as_ref(),
+                    visitor,
+                ))
+                .await
             }
-            Speaks::Http(auth) => http::serve(Some(self), number, auth.as_ref(), visitor).await,
+            Speaks::Http(auth) => {
+                Box::pin(http::serve(Some(self), number, auth.as_ref(), visitor)).await
+            }
         }
     }
 

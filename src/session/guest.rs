@@ -1,13 +1,16 @@
 //! A client as the server sees it for as long as its session lasts: who it is, and what it was given.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::watch;
+use tracing::warn;
 
 use super::welcome::{Unreachable, may_reach};
 use crate::access::{Access, Held, Identity};
 use crate::audit;
+use crate::quota::Quota;
 use crate::tunnel::Half;
 use crate::wire::Request;
 
@@ -20,6 +23,8 @@ pub(super) struct Guest {
     tunnels: Vec<Request>,
     /// What it may do, as far as that has changed since it was given its tunnels.
     changes: watch::Receiver<Arc<Access>>,
+    /// Of what it was denied: it could fill a disk with that otherwise.
+    denials: Mutex<Quota>,
     _held: Held,
 }
 
@@ -39,8 +44,22 @@ impl Guest {
             from,
             tunnels,
             changes,
+            denials: Mutex::default(),
             _held: held,
         }
+    }
+
+    /// Keeps for the audit what the client asked for and may not have, unless that was much of late.
+    pub(super) fn deny(&self, what: &str, why: &str) {
+        let mut denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(left_out) = denials.take(Instant::now()) else {
+            return;
+        };
+        let name = self.identity.name();
+        if left_out > 0 {
+            warn!("{left_out} denials of {name} were left out");
+        }
+        audit::denied(name, self.from, what, why);
     }
 
     /// Waits until the client may not go on as it is, and says why. Cancel-safe.

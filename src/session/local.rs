@@ -114,7 +114,7 @@ impl Complaints {
     }
 
     /// Whether there may be one now; then there may not for a while.
-    pub(super) fn due(&self) -> bool {
+    fn due(&self) -> bool {
         let now = Instant::now();
         let mut last = self.last.lock().unwrap_or_else(|e| e.into_inner());
         let due = last.is_none_or(|last| now - last >= QUIET);

@@ -101,6 +101,11 @@ impl UdpPort {
         self.addr
     }
 
+    /// The address that it is connected to, if it is.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
     /// Waits for packets, and hands over those that have arrived, of which there may be none.
     /// Cancel-safe: nothing is read before it is handed over.
     ///

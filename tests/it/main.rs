@@ -9,6 +9,7 @@ mod architecture;
 mod asked_for;
 mod bad_input;
 mod bench;
+mod changes;
 mod concurrent;
 mod connect;
 mod drain;
@@ -28,6 +29,8 @@ mod keygen;
 #[cfg(target_os = "linux")]
 mod least_privilege;
 #[cfg(target_os = "linux")]
+mod limits;
+#[cfg(target_os = "linux")]
 mod lossy;
 #[cfg(target_os = "linux")]
 mod memory;
@@ -39,6 +42,8 @@ mod proxy_clients;
 mod proxy_header;
 mod ranges;
 mod readme;
+#[cfg(target_os = "linux")]
+mod rebinding;
 mod reconnect;
 mod refusals;
 mod socks5;

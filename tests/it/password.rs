@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::harness::entries::{By, CLIENTS};
 use crate::harness::sockets::{Target, join};
 use crate::harness::tunnel::{Mode, Tunnel};
 use crate::harness::{Program, Signal, Site};
@@ -126,10 +127,75 @@ fn never_in_the_logs() {
     }
 }
 
+/// Nor are the secrets and keys of clients with entries of their own, nor the server's key, in any form.
+#[test]
+fn no_secret_of_an_entry_is_in_the_logs() {
+    let site = Site::new();
+    let target = Target::new();
+    let rights = format!("reach = [\"{}\"]", target.addr());
+    let entries = [("laptop", By::Key), ("phone", By::Secret)];
+    let listed = entries.map(|(name, by)| site.entry(name, by, &rights));
+    site.write(CLIENTS, listed.concat());
+    let mut server = site.command("rstund");
+    server.env("RUST_LOG", "trace");
+    server.args(["--addr", "127.0.0.1:0", "--clients", CLIENTS]);
+    server.args(["--cert", "certificate.der", "--key", "priv_key.der"]);
+    server.args(["--audit-log", "audit"]);
+    let server = Program::start(&mut server);
+    let addr = server.server_addr();
+    let mut said = Vec::new();
+    let mut end = |program: Program| {
+        #[cfg(target_os = "linux")]
+        said.push(program.proc("cmdline"));
+        program.signal(Signal::Terminate);
+        let ended = program.ended();
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        assert!(ended.stderr.contains("TRACE"), "no trace was asked for");
+        said.extend([ended.stdout, ended.stderr]);
+    };
+    for (name, by) in entries {
+        let mut client = site.client_command(addr, name, by);
+        client.env("RUST_LOG", "trace");
+        client.args(Mode::Out.args(target.addr()));
+        let client = Program::start(&mut client);
+        let entrance = client.entrance(&Mode::Out.announcement(target.addr()));
+        join(entrance, &target);
+        end(client);
+    }
+    end(server);
+    said.push(String::from_utf8(site.read("audit")).expect("text"));
+    let verifier = listed[1].split('"').nth(3).expect("a verifier").to_owned();
+    let secret = String::from_utf8(site.read("phone.secret")).expect("text");
+    let pem = String::from_utf8(site.read("laptop.pem")).expect("text");
+    let (key, _) = pem.split_once("-----END").expect("the key first");
+    let mut hidden = vec![verifier, secret.trim().to_owned()];
+    hidden.extend(key.lines().skip(1).map(str::to_owned));
+    // In DER the key itself comes last but for the public half, and the first bytes are everybody's.
+    let der = &site.read("priv_key.der")[36..68];
+    hidden.push(format!("{der:?}").trim_matches(['[', ']']).to_owned());
+    hidden.push(der.iter().map(|byte| format!("{byte:02x}")).collect());
+    let bytes: Vec<_> = hidden
+        .iter()
+        .map(|text| format!("{:?}", text.as_bytes()))
+        .collect();
+    hidden.extend(
+        bytes
+            .iter()
+            .map(|bytes| bytes.trim_matches(['[', ']']).to_owned()),
+    );
+    assert_eq!(hidden.len(), 14, "{hidden:?}");
+    for text in &said {
+        for secret in &hidden {
+            assert!(!text.contains(secret), "{secret} in {text}");
+        }
+    }
+}
+
 #[test]
 fn from_a_file_that_others_can_read() {
     let site = site("\n");
     site.write("proxy", "alice:hunter2\n");
+    site.entry("key", By::Key, "");
     for (link, file, flags) in [
         ("rstund", "secret", &["--password-file", "secret"][..]),
         ("rstund", "priv_key.der", &["--password", SECRET]),
@@ -139,6 +205,7 @@ fn from_a_file_that_others_can_read() {
             &["--password-file", "secret", "-L", "0^1"],
         ),
         ("rstunc", "proxy", &["-D", "127.0.0.1:0?auth=proxy"]),
+        ("rstunc", "key.pem", &["--identity", "key.pem", "-L", "0^1"]),
     ] {
         for mode in [0o640, 0o604, 0o620] {
             site.set_mode(file, mode);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::harness::entries::By;
 use crate::harness::sockets::{Target, assert_joined, join};
 use crate::harness::tunnel::Mode;
-use crate::harness::{Program, Site};
+use crate::harness::{PASSWORD, Program, Site};
 
 /// Two clients that may listen wherever they like, and a server for them.
 fn server(site: &Site) -> Program {
@@ -35,6 +35,51 @@ fn a_killed_client_gets_its_port_back() {
     assert!(took < Duration::from_secs(2), "{took:?}");
     join(entrance, &target);
     server.line("no sign of life");
+}
+
+/// The same for UDP, and for those who share the password.
+#[test]
+fn a_killed_client_gets_its_udp_port_back() {
+    let site = Site::new();
+    let rights = "listen = [\"udp:127.0.0.1:0\", \"udp:127.0.0.1:1024-65535\"]";
+    let entry = site.entry("one", By::Key, rights);
+    let server = site.server_for(&[&entry], &["--password", PASSWORD]);
+    let addr = server.server_addr();
+    let start = |by_password: bool, mapping: &str| match by_password {
+        true => site.client(addr, &["-R", mapping]),
+        false => site.client_as(addr, "one", By::Key, &["-R", mapping]),
+    };
+    for by_password in [false, true] {
+        let client = start(by_password, "9^udp://127.0.0.1:0");
+        let port = client.addr("the server listens on ");
+        let another = start(!by_password, &format!("9^udp://{port}")).ended();
+        assert!(another.error().contains("taken"), "{}", another.stderr);
+        client.kill();
+        let began = Instant::now();
+        let client = start(by_password, &format!("9^udp://{port}"));
+        assert_eq!(client.addr("the server listens on "), port);
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(2), "{took:?}");
+    }
+}
+
+/// Who has no entry any more holds no port.
+#[test]
+fn a_port_is_free_when_its_entry_is_gone() {
+    let site = Site::new();
+    let target = Target::new();
+    let rights = "listen = [\"127.0.0.1:0\", \"127.0.0.1:1024-65535\"]";
+    let entries = ["one", "other"].map(|name| site.entry(name, By::Key, rights));
+    let server = site.server_for(&[&entries[0], &entries[1]], &[]);
+    let addr = server.server_addr();
+    let client = site.client_as(addr, "one", By::Key, &Mode::In.args(target.addr()));
+    let entrance = client.entrance(&Mode::In.announcement(target.addr()));
+    site.replace_entries(&[&entries[1]]);
+    server.line("event=\"logout\" identity=\"one\"");
+    let mapping = format!("{}^{entrance}", target.addr());
+    let other = site.client_as(addr, "other", By::Key, &["-R", &mapping]);
+    assert_eq!(other.addr("the server listens on "), entrance);
+    join(entrance, &target);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::pace::Way;
 use crate::session::dial::{self, Refusal};
 use crate::socket::{Packet, UdpPort};
 use crate::transport::ResetCode;
-use crate::wire::{FlowHeader, Introduction};
+use crate::wire::Introduction;
 
 /// Most datagrams that wait for the name of their flow's target to be resolved.
 const MAX_WAITING: usize = 16;
@@ -123,31 +123,34 @@ impl Datagrams {
 
     /// A flow's life from its introduction to its end.
     async fn serve(&self, id: FlowId, introduction: Introduction) {
-        match self.reach(&introduction.header).await {
-            Ok(port) => {
-                self.connect(id, &port);
-                let idle = match introduction.idle {
-                    0 => self.idle,
-                    seconds => Duration::from_secs(seconds.into()),
-                };
-                // It ends where its visitor is, and then here: the next packet begins a new one.
-                self.carry_back(id, &port, idle + idle / 2).await;
-            }
-            Err((code, why)) => {
-                debug!("a UDP flow was refused: {why}");
-                self.refuse(id, code);
-                sleep(REFUSAL).await;
-            }
+        if let Err((code, why)) = self.reach(id, &introduction).await {
+            debug!("a UDP flow was refused: {why}");
+            self.refuse(id, code);
+            sleep(REFUSAL).await;
         }
         self.flows().accepted.flows.remove(&id.number);
     }
 
-    async fn reach(&self, header: &FlowHeader) -> Result<Arc<UdpPort>, Refusal> {
-        let (dialed, target) = dial::find(header, &self.dialed)
+    /// Finds the flow's target, and carries packets until neither side has any for long enough, or
+    /// the target may not be reached, or no more.
+    async fn reach(&self, id: FlowId, introduction: &Introduction) -> Result<(), Refusal> {
+        let (dialed, target) = dial::find(&introduction.header, &self.dialed)
             .ok_or_else(|| (ResetCode::NotAllowed, "no such tunnel".to_owned()))?;
-        let port = dialed.dial_udp(target).await;
-        let port = port.inspect_err(|(code, why)| dialed.complain(target, *code, why))?;
-        Ok(Arc::new(port))
+        let carried = async {
+            let port = Arc::new(dialed.dial_udp(target).await?);
+            self.connect(id, &port);
+            let idle = match introduction.idle {
+                0 => self.idle,
+                seconds => Duration::from_secs(seconds.into()),
+            };
+            tokio::select! {
+                // It ends where its visitor is, and then here: the next packet begins a new one.
+                () = self.carry_back(id, &port, idle + idle / 2) => Ok(()),
+                refusal = dialed.barred(target, port.peer_addr()) => Err(refusal),
+            }
+        };
+        let carried = carried.await;
+        carried.inspect_err(|(code, why)| dialed.complain(target, *code, why))
     }
 
     /// Lets the flow's packets out to its target, also those that have waited.

@@ -34,6 +34,14 @@ impl Target {
         self.addr().port()
     }
 
+    /// Whether anybody has come who was not accepted. What is over by now has come by now.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn was_visited(&self) -> bool {
+        self.0.set_nonblocking(true).expect("a socket of its own");
+        let accepted = self.0.accept().map_err(|error| error.kind());
+        accepted.map_or_else(|kind| kind != ErrorKind::WouldBlock, |_| true)
+    }
+
     /// Waits for the next connection.
     pub(crate) fn accept(&self) -> TcpStream {
         let (stream, _) = self.0.accept().expect("a connection at the target");

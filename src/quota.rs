@@ -1,4 +1,4 @@
-//! How many lines strangers may cause in the log.
+//! How many lines those whom we do not trust may cause in the log.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ const SPAN: Duration = Duration::from_secs(60);
 
 /// Lets so many lines through in a span of time, and counts the rest. Told the time by its caller.
 #[derive(Debug, Default)]
-pub(super) struct Quota {
+pub(crate) struct Quota {
     began: Option<Instant>,
     said: u32,
     left_out: u64,
@@ -17,7 +17,7 @@ pub(super) struct Quota {
 
 impl Quota {
     /// Takes one line. If it may be said, tells how many were left out since the last that was.
-    pub(super) fn take(&mut self, now: Instant) -> Option<u64> {
+    pub(crate) fn take(&mut self, now: Instant) -> Option<u64> {
         if self.began.is_none_or(|began| now - began >= SPAN) {
             self.began = Some(now);
             self.said = 0;
