@@ -32,9 +32,6 @@ use crate::tunnel::{Half, Listen};
 /// Longest that connecting to one address, and then the login, may take.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Head start of one of the server's addresses over the next (RFC 8305, section 5).
-const HEAD_START: Duration = Duration::from_millis(250);
-
 /// Longest that a visitor waits for a session that is not there: a short outage does not show, and
 /// a long one does not hang.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -315,7 +312,7 @@ async fn receive_packets(
                 Ok(opener) => opener.clone(),
                 Err(_) => return,
             },
-            () = listener.port.recv(|_| ()) => continue,
+            _ = listener.port.recv(|_| ()) => continue,
         };
         if let Some(opener) = opener {
             opener.carry_packets(number, tunnel, listener).await;
@@ -336,45 +333,28 @@ async fn next_session(mut current: watch::Receiver<Option<Opener>>) -> Option<Op
     opener.clone()
 }
 
-/// Connects to all addresses, each a little later than the one before it; the first to answer wins.
+/// Connects to the first of these addresses that answers.
 async fn connect(
     addrs: Vec<SocketAddr>,
     tls: &Arc<rustls::ClientConfig>,
     name: &str,
     congestion: Congestion,
 ) -> Result<Connection, Lost> {
-    let mut attempts = JoinSet::new();
-    let mut addrs = addrs.into_iter();
-    let mut failure = Lost::TimedOut;
-    loop {
-        if let Some(addr) = addrs.next() {
-            let (tls, name) = (tls.clone(), name.to_owned());
-            attempts.spawn(async move {
-                let connecting = transport::connect(addr, tls, &name, congestion);
-                timeout(CONNECT_DEADLINE, connecting)
-                    .await
-                    .unwrap_or(Err(Lost::TimedOut))
-            });
+    let attempt = |addr| {
+        let (tls, name) = (tls.clone(), name.to_owned());
+        async move {
+            let connecting = transport::connect(addr, tls, &name, congestion);
+            timeout(CONNECT_DEADLINE, connecting)
+                .await
+                .unwrap_or(Err(Lost::TimedOut))
         }
-        let head_start = async {
-            match addrs.len() {
-                0 => std::future::pending().await,
-                _ => sleep(HEAD_START).await,
-            }
-        };
-        tokio::select! {
-            () = head_start => {}
-            attempt = attempts.join_next() => match attempt {
-                Some(Ok(Ok(connection))) => return Ok(connection),
-                // What a person has to mend is told before what may pass.
-                Some(Ok(Err(lost))) => {
-                    if !matches!(failure, Lost::Certificate(_)) {
-                        failure = lost;
-                    }
-                }
-                Some(Err(_)) => {}
-                None => return Err(failure),
-            }
+    };
+    connector::race(&addrs, attempt).await.map_err(|mut lost| {
+        // What a person has to mend is told before what may pass.
+        let certificate = lost.iter().position(|l| matches!(l, Lost::Certificate(_)));
+        match certificate {
+            Some(at) => lost.swap_remove(at),
+            None => lost.pop().unwrap_or(Lost::TimedOut),
         }
-    }
+    })
 }
