@@ -139,7 +139,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__client)
-            opts="-L -R -D -h --server-addr --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --password --password-file --name --identity --cert --pin --trust --congestion --udp-timeout --drain --help"
+            opts="-L -R -D -h --server-addr --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --password --password-file --name --identity --cert --pin --trust --congestion --idle-timeout --udp-timeout --drain --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -211,6 +211,10 @@ _rstun() {
                     ;;
                 --congestion)
                     COMPREPLY=($(compgen -W "bbr cubic newreno" -- "${cur}"))
+                    return 0
+                    ;;
+                --idle-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --udp-timeout)
@@ -407,7 +411,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__server)
-            opts="-h --addr --downstream --unix-dir --password --password-file --clients --cert --key --congestion --udp-timeout --drain --allow-bench --audit-log --user --help"
+            opts="-h --addr --downstream --unix-dir --password --password-file --clients --cert --key --congestion --idle-timeout --udp-timeout --drain --allow-bench --audit-log --user --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -447,6 +451,10 @@ _rstun() {
                     ;;
                 --congestion)
                     COMPREPLY=($(compgen -W "bbr cubic newreno" -- "${cur}"))
+                    return 0
+                    ;;
+                --idle-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --udp-timeout)

@@ -43,6 +43,7 @@ complete -c rstun -n "__fish_rstun_using_subcommand server" -l key -d 'Private k
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l congestion -d 'Congestion control of what this side sends' -r -f -a "bbr\t'Our own, after BBRv3: measures the path, and takes no random loss for congestion'
 cubic\t'What most of TCP does'
 newreno\t'What TCP did before that'"
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l idle-timeout -d 'Silence after which a connection is lost, with what goes through it; the other side may allow less' -r
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l udp-timeout -d 'Silence after which a UDP flow is over, where its tunnel has no ?timeout=' -r
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l drain -d 'Time that open connections have to finish after Ctrl-C or SIGTERM' -r
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l audit-log -d 'File to add a line of JSON to for each login, refusal, tunnel and denied target' -r -F
@@ -67,6 +68,7 @@ first-use\t'Nobody the first time; then its certificate has to stay the same'"
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l congestion -d 'Congestion control of what this side sends' -r -f -a "bbr\t'Our own, after BBRv3: measures the path, and takes no random loss for congestion'
 cubic\t'What most of TCP does'
 newreno\t'What TCP did before that'"
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l idle-timeout -d 'Silence after which a connection is lost, with what goes through it; the other side may allow less' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l udp-timeout -d 'Silence after which a UDP flow is over, where its tunnel has no ?timeout=' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l drain -d 'Time that open connections have to finish after Ctrl-C or SIGTERM' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -s h -l help -d 'Print help (see more with \'--help\')'

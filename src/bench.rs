@@ -89,8 +89,8 @@ pub enum Ended {
 pub fn run(plan: &Plan) -> Result<Ended> {
     let interrupt = Interrupt::listen()?;
     let ends = match &plan.remote {
-        Some(remote) => Ends::with(remote, plan.congestion)?,
-        None => Ends::here(plan.congestion)?,
+        Some(remote) => Ends::with(remote, plan.tuning)?,
+        None => Ends::here(plan.tuning)?,
     };
     if !ends.wait(&interrupt)? {
         return Ok(Ended::Interrupted);

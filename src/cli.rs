@@ -86,6 +86,10 @@ pub struct ServerFlags {
     #[command(flatten)]
     pub congestion: CongestionFlags,
 
+    /// When a client counts as lost
+    #[command(flatten)]
+    pub idle: IdleFlags,
+
     /// When UDP flows end
     #[command(flatten)]
     pub udp: UdpFlags,
@@ -148,6 +152,27 @@ pub enum Congestion {
     Cubic,
     /// What TCP did before that
     NewReno,
+}
+
+/// How long an outage may be.
+#[derive(Args, Debug)]
+pub struct IdleFlags {
+    /// Silence after which a connection is lost, with what goes through it; the other side may allow
+    /// less
+    #[arg(
+        id = "idle_timeout",
+        long = "idle-timeout",
+        value_name = "SECONDS",
+        default_value_t = Self::default().seconds,
+        value_parser = clap::value_parser!(u64).range(10..=86_400)
+    )]
+    pub seconds: u64,
+}
+
+impl Default for IdleFlags {
+    fn default() -> Self {
+        Self { seconds: 300 }
+    }
 }
 
 /// When UDP flows end.

@@ -3,8 +3,10 @@
 mod backoff;
 #[cfg(unix)]
 mod callers;
+mod connecting;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,23 +16,29 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use self::backoff::Backoff;
 use crate::config::ClientConfig;
-use crate::connector;
 #[cfg(unix)]
 use crate::control::{self, ControlSocket, Greeting};
 use crate::listener::{Listener, Origin, UdpListener, Visitor};
 use crate::session::{
-    self, ALPN, Ended, FlowError, Instance, Local, LoggedIn, Opener, SessionError, Summons,
+    self, ALPN, FlowError, Instance, Local, LoggedIn, Opener, SessionError, Summons,
 };
 use crate::stdio::Stdio;
-use crate::transport::{self, Congestion, Connection, Lost};
+use crate::transport::{CloseCode, Connection, Lost};
 use crate::tunnel::{Half, Listen};
 
 /// Longest that connecting to one address, and then the login, may take.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Head start of a connection that was out of hearing over one made since: the older has the flows. It
+/// is looked at each second whether it is heard.
+const SECOND_CHANCE: Duration = Duration::from_millis(2200);
+
+/// Time between attempts to connect beside a connection that is out of hearing.
+const ANOTHER_TRY: Duration = Duration::from_secs(1);
 
 /// Longest that a visitor waits for a session that is not there: a short outage does not show, and
 /// a long one does not hang.
@@ -157,16 +165,19 @@ impl Client {
         }
         info!("connecting to {}", self.config.server);
         let mut backoff = Backoff::new();
+        let mut next = None;
         while !self.stop.is_cancelled() {
             let stop = self.stop.clone();
-            let why = match stop.run_until_cancelled(self.log_in()).await {
+            let why = match stop.run_until_cancelled(self.log_in(next.take())).await {
                 None => break,
                 Some(Ok(logged_in)) => {
                     backoff.reset();
                     match self.carry(logged_in).await {
                         Ended::Stopped => break,
-                        // These are the server's.
-                        Ended::Superseded | Ended::Unwelcome(_) | Ended::Dead => break,
+                        Ended::Superseded(connection) => {
+                            next = Some(connection);
+                            continue;
+                        }
                         Ended::Lost(lost) => format!("connection lost: {lost}"),
                     }
                 }
@@ -183,19 +194,21 @@ impl Client {
         Ok(())
     }
 
-    /// Resolves the server's name, connects to the first address that answers, and logs in.
-    async fn log_in(&self) -> Result<LoggedIn, SessionError> {
-        let failed = |e: String| SessionError::Lost(Lost::Failed(e));
-        let addrs = timeout(CONNECT_DEADLINE, connector::resolve(&self.config.server))
-            .await
-            .map_err(|_| failed("its name does not resolve in time".into()))?
-            .map_err(|e| failed(e.to_string()))?;
-        let name = self.config.server.host.to_string();
-        let connection = connect(addrs, &self.tls, &name, self.config.congestion).await;
-        let connection = connection.map_err(|lost| match lost {
+    /// Connects to the server as it can be reached now. Cancel-safe.
+    async fn connect(&self) -> Result<Connection, SessionError> {
+        let connection = connecting::connect(&self.config, &self.tls).await;
+        connection.map_err(|lost| match lost {
             Lost::Certificate(why) => SessionError::Untrusted(self.config.trust.complaint(&why)),
             lost => SessionError::Lost(lost),
-        })?;
+        })
+    }
+
+    /// Logs in to the server, over this connection or a new one.
+    async fn log_in(&self, connection: Option<Connection>) -> Result<LoggedIn, SessionError> {
+        let connection = match connection {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
         let remote = connection.remote_address();
         let tunnels = &self.config.tunnels;
         let credential = &self.config.credential;
@@ -213,14 +226,70 @@ impl Client {
         Ok(logged_in)
     }
 
-    /// Runs a session to its end; visitors are carried through it as long as it takes them.
+    /// Runs a session to its end; visitors are carried through it as long as it takes them. One that
+    /// has become deaf ends when another connection can be had before it is heard again.
     async fn carry(&self, logged_in: LoggedIn) -> Ended {
         let session = logged_in.session;
-        self.current.send_replace(Some(session.opener()));
+        let opener = session.opener();
+        self.current.send_replace(Some(opener.clone()));
         let summons = Summons::default();
-        let ended = session.run(&self.stop, &summons, self.config.drain).await;
+        let mut run = pin!(session.run(&self.stop, &summons, self.config.drain));
+        let ended = tokio::select! {
+            ended = &mut run => ended.into(),
+            connection = self.replacement(&opener) => {
+                summons.leave.cancel();
+                match run.await {
+                    session::Ended::Superseded => Ended::Superseded(connection),
+                    ended => ended.into(),
+                }
+            }
+        };
         self.current.send_replace(None);
         ended
+    }
+
+    /// Waits for a connection to take the place of one that is out of hearing. Cancel-safe.
+    async fn replacement(&self, opener: &Opener) -> Connection {
+        loop {
+            opener.deaf(true).await;
+            match self.connect().await {
+                Ok(connection) => {
+                    // The way is open, so the older one is heard too if it lives.
+                    opener.probe();
+                    if timeout(SECOND_CHANCE, opener.deaf(false)).await.is_err() {
+                        return connection;
+                    }
+                    connection.close(CloseCode::Done, "not needed").await;
+                }
+                Err(e) => {
+                    debug!("no other connection to {}: {e}", self.config.server);
+                    sleep(ANOTHER_TRY).await;
+                }
+            }
+        }
+    }
+}
+
+/// How a session of the client's ended.
+enum Ended {
+    /// In order, as it was told to.
+    Stopped,
+    /// With its connection.
+    Lost(Lost),
+    /// In favour of this connection.
+    Superseded(Connection),
+}
+
+impl From<session::Ended> for Ended {
+    fn from(ended: session::Ended) -> Self {
+        match ended {
+            session::Ended::Lost(lost) => Self::Lost(lost),
+            session::Ended::Stopped => Self::Stopped,
+            // These are the server's, and the first is told of otherwise.
+            session::Ended::Superseded | session::Ended::Unwelcome(_) | session::Ended::Dead => {
+                Self::Stopped
+            }
+        }
     }
 }
 
@@ -284,9 +353,20 @@ async fn receive(
             Some(_) = waiting.join_next() => continue,
         };
         let open = current.borrow().clone().filter(Opener::is_open);
-        if let Some(opener) = open {
-            drop(opener.carry(number, &tunnel, visitor));
-            continue;
+        match open {
+            Some(opener) if opener.is_deaf() => {
+                // Dropped, and so reset: it need not wait for nothing.
+                debug!(
+                    "{}: turned away, the server is out of hearing",
+                    visitor.from
+                );
+                continue;
+            }
+            Some(opener) => {
+                drop(opener.carry(number, &tunnel, visitor));
+                continue;
+            }
+            None => {}
         }
         let (tunnel, current) = (tunnel.clone(), current.clone());
         waiting.spawn(async move {
@@ -331,30 +411,4 @@ async fn next_session(mut current: watch::Receiver<Option<Opener>>) -> Option<Op
         .ok()?
         .ok()?;
     opener.clone()
-}
-
-/// Connects to the first of these addresses that answers.
-async fn connect(
-    addrs: Vec<SocketAddr>,
-    tls: &Arc<rustls::ClientConfig>,
-    name: &str,
-    congestion: Congestion,
-) -> Result<Connection, Lost> {
-    let attempt = |addr| {
-        let (tls, name) = (tls.clone(), name.to_owned());
-        async move {
-            let connecting = transport::connect(addr, tls, &name, congestion);
-            timeout(CONNECT_DEADLINE, connecting)
-                .await
-                .unwrap_or(Err(Lost::TimedOut))
-        }
-    };
-    connector::race(&addrs, attempt).await.map_err(|mut lost| {
-        // What a person has to mend is told before what may pass.
-        let certificate = lost.iter().position(|l| matches!(l, Lost::Certificate(_)));
-        match certificate {
-            Some(at) => lost.swap_remove(at),
-            None => lost.pop().unwrap_or(Lost::TimedOut),
-        }
-    })
 }

@@ -21,14 +21,15 @@ use zeroize::Zeroizing;
 use self::trust::trust;
 use crate::access::{Access, Credential, Password};
 use crate::cli::{
-    self, BenchFlags, ClientFlags, CredentialFlags, KeygenFlags, PasswordFlags, ServerFlags,
+    self, BenchFlags, ClientFlags, CongestionFlags, CredentialFlags, IdleFlags, KeygenFlags,
+    PasswordFlags, ServerFlags,
 };
 use crate::keygen::{self, Wanted};
 #[cfg(unix)]
 use crate::privileges::Account;
 use crate::secret;
 use crate::tls::{ClientIdentity, ServerIdentity, Trust};
-use crate::transport::Congestion;
+use crate::transport::{Congestion, Tuning};
 use crate::tunnel::{HostPort, ListenAddr, Tunnel};
 
 pub use clients::ClientsFile;
@@ -57,8 +58,8 @@ pub struct ServerConfig {
     pub clients: Option<ClientsFile>,
     /// Certificate and key.
     pub identity: ServerIdentity,
-    /// How much a connection has in flight.
-    pub congestion: Congestion,
+    /// How connections work.
+    pub tuning: Tuning,
     /// How long open flows may take to finish when told to stop.
     pub drain: Duration,
     /// Silence after which a UDP flow is over, unless its tunnel says otherwise.
@@ -93,7 +94,7 @@ impl ServerConfig {
             identity: ServerIdentity::load(&cert, &key)?,
             password: password.map(|password| (password, access)),
             clients,
-            congestion: flags.congestion.control.into(),
+            tuning: tuning(&flags.congestion, &flags.idle),
             drain: Duration::from_secs(flags.drain.seconds),
             udp_idle: Duration::from_secs(flags.udp.timeout),
             allow_bench: flags.allow_bench,
@@ -117,8 +118,8 @@ pub struct ClientConfig {
     pub credential: Credential,
     /// At least one.
     pub tunnels: Vec<Tunnel>,
-    /// How much a connection has in flight.
-    pub congestion: Congestion,
+    /// How connections work.
+    pub tuning: Tuning,
     /// How long open flows may take to finish when told to stop.
     pub drain: Duration,
     /// Silence after which a UDP flow is over, unless its tunnel says otherwise.
@@ -138,11 +139,18 @@ impl ClientConfig {
             trust: trust(&flags.trust, Some(&server))?,
             server,
             credential: credential(flags.credential)?,
-            congestion: flags.congestion.control.into(),
+            tuning: tuning(&flags.congestion, &flags.idle),
             drain: Duration::from_secs(flags.drain.seconds),
             udp_idle: Duration::from_secs(flags.udp.timeout),
             control: true,
         })
+    }
+}
+
+pub(crate) fn tuning(congestion: &CongestionFlags, idle: &IdleFlags) -> Tuning {
+    Tuning {
+        congestion: congestion.control.into(),
+        idle_timeout: Duration::from_secs(idle.seconds),
     }
 }
 

@@ -56,7 +56,7 @@ impl Server {
             config.addr,
             config.identity.config(ALPN, config.clients.is_some())?,
             secret,
-            config.congestion,
+            config.tuning,
         )
         .with_context(|| format!("cannot listen on UDP {}", config.addr))?;
         info!(

@@ -9,6 +9,7 @@ mod datagram;
 mod dial;
 mod flow;
 mod guest;
+mod hearing;
 mod http;
 mod login;
 mod socks5;
@@ -19,9 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
@@ -153,6 +154,8 @@ pub struct Session {
     token: CancellationToken,
     /// Tells that no new flow may be opened, because one side drains.
     draining: CancellationToken,
+    /// Tells that the peer is out of hearing.
+    deaf: watch::Sender<bool>,
 }
 
 impl Session {
@@ -165,7 +168,7 @@ impl Session {
         udp_idle: Duration,
     ) -> Self {
         let (token, draining) = (CancellationToken::new(), CancellationToken::new());
-        let flows = TaskTracker::new();
+        let (flows, deaf) = (TaskTracker::new(), watch::Sender::new(false));
         let guest = role.guest();
         let own = guest.cloned().map(Dialed::without_tunnel);
         let dialed = dialed.into_iter().map(|(number, name, target)| {
@@ -187,6 +190,7 @@ impl Session {
             flows.clone(),
             token.clone(),
             draining.clone(),
+            deaf.subscribe(),
             guest.map(|guest| guest.identity.clone()),
         );
         Self {
@@ -200,6 +204,7 @@ impl Session {
             flows,
             token,
             draining,
+            deaf,
         }
     }
 
@@ -237,6 +242,8 @@ impl Session {
             }
         };
         let mut unwelcome = std::pin::pin!(unwelcome);
+        let (role, deaf) = (self.role.clone(), self.deaf.clone());
+        let mut hearing = std::pin::pin!(hearing::listen(&connection, &role, &deaf));
         let mut deadline = None;
         // When the peer has to have been heard, and what had been heard of it before.
         let mut doubt: Option<(Instant, u64)> = None;
@@ -259,7 +266,7 @@ impl Session {
                 () = summons.probe.notified(), if doubt.is_none() => {
                     doubt = Some((Instant::now() + PROBE, connection.heard()));
                     // Whatever acknowledges it is a sign of life.
-                    let _ = timeout(PROBE, self.control.write(&Message::Probe)).await;
+                    connection.probe();
                 }
                 () = sleep_until(doubt.map_or_else(Instant::now, |d| d.0)), if doubt.is_some() => {
                     if doubt.take().is_some_and(|(_, heard)| heard == connection.heard()) {
@@ -274,11 +281,11 @@ impl Session {
                 () = self.flows.wait(), if stopping => break Ended::Stopped,
                 message = self.control.read() => match message {
                     Ok(Message::Drain) => self.drain(&mut listening),
-                    Ok(Message::Probe) => {}
                     Ok(_) => break self.give_up(&SessionError::Unexpected).await,
                     Err(e) => break self.give_up(&e).await,
                 },
                 () = &mut credit => break self.give_up(&SessionError::Unexpected).await,
+                () = &mut hearing => unreachable!("it listens for ever"),
                 Ok((tx, rx)) = connection.accept() => self.accept(tx, rx, stopping),
             }
         };

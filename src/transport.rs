@@ -9,6 +9,7 @@ pub use quic::BareController;
 pub use quic::{Attempt, Connection, Endpoint, Receiver, Sender, connect};
 
 use std::fmt;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -21,6 +22,15 @@ pub enum Congestion {
     Cubic,
     /// NewReno (RFC 9002, section 7).
     NewReno,
+}
+
+/// What a person may choose of how a connection works.
+#[derive(Clone, Copy, Debug)]
+pub struct Tuning {
+    /// How much it has in flight.
+    pub congestion: Congestion,
+    /// Silence after which it is lost. Of the two sides' the shorter one counts.
+    pub idle_timeout: Duration,
 }
 
 impl fmt::Display for Congestion {

@@ -45,8 +45,6 @@ pub enum Message {
     Welcome(Vec<Grant>),
     /// Either side's: no new flows from now on, those that are open may finish.
     Drain,
-    /// Either side's: nothing, but to be acknowledged.
-    Probe,
 }
 
 /// What became of a tunnel that a client asked for.
@@ -102,7 +100,6 @@ impl Message {
                 2
             }
             Self::Drain => 3,
-            Self::Probe => 4,
         };
         let length = (out.len() - FRAME_HEADER) as u32;
         out[1..FRAME_HEADER].copy_from_slice(&length.to_be_bytes());
@@ -126,7 +123,6 @@ impl Message {
             1 => Self::Login(Login::decode(&mut reader)?),
             2 => Self::Welcome(decode_welcome(&mut reader)?),
             3 => Self::Drain,
-            4 => Self::Probe,
             n => return Err(unknown("message type", n)),
         };
         reader.end()?;
@@ -223,17 +219,10 @@ mod tests {
         ])
     }
 
-    fn messages() -> [Message; 6] {
+    fn messages() -> [Message; 5] {
         let password = login(Credential::Password([9; 32]));
         let (secret, key) = (login(named()), login(Credential::Key));
-        [
-            password,
-            secret,
-            key,
-            welcome(),
-            Message::Drain,
-            Message::Probe,
-        ]
+        [password, secret, key, welcome(), Message::Drain]
     }
 
     fn decode(bytes: &[u8]) -> Result<Message, DecodeError> {

@@ -7,6 +7,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
@@ -15,7 +16,7 @@ use rstun::relay::relay;
 use rstun::session::ALPN;
 use rstun::socket::Socket;
 use rstun::tls::{ServerIdentity, Trust};
-use rstun::transport::{Congestion, Connection, Endpoint, connect};
+use rstun::transport::{Congestion, Connection, Endpoint, Tuning, connect};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{self, Runtime};
@@ -23,6 +24,12 @@ use tokio::task::JoinSet;
 
 /// Any port of this machine's.
 const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// How the connection works.
+const TUNING: Tuning = Tuning {
+    congestion: Congestion::Bbr,
+    idle_timeout: Duration::from_secs(30),
+};
 
 /// Bytes of a bulk transfer.
 const BULK: usize = 16 * 1024 * 1024;
@@ -154,13 +161,10 @@ async fn connection() -> (Connection, Connection) {
     let (certificate, key) = certify(&["localhost".to_owned()], 1).expect("a certificate");
     let identity = ServerIdentity::new(certificate.clone(), key);
     let tls = identity.config(ALPN, false).expect("a TLS configuration");
-    let endpoint = Endpoint::bind(ANYWHERE.into(), tls, [0; 32], Congestion::Bbr).expect("a port");
+    let endpoint = Endpoint::bind(ANYWHERE.into(), tls, [0; 32], TUNING).expect("a port");
     let pinned = Trust::from(certificate).config(ALPN, None);
     let tls = Arc::new(pinned.expect("a TLS configuration"));
     let accept = async { endpoint.accept().await.expect("a client").handshake().await };
-    tokio::try_join!(
-        connect(endpoint.local_addr(), tls, "rstun", Congestion::Bbr),
-        accept
-    )
-    .expect("a connection over loopback")
+    tokio::try_join!(connect(endpoint.local_addr(), tls, "rstun", TUNING), accept)
+        .expect("a connection over loopback")
 }

@@ -19,7 +19,7 @@ use crate::keygen;
 use crate::server::Server;
 use crate::session::{ALPN, Opener};
 use crate::tls::{ServerIdentity, Trust};
-use crate::transport::{Congestion, Description};
+use crate::transport::{Description, Tuning};
 use crate::tunnel::{Direction, Listen, ListenAddr, Tunnel};
 
 /// Longest wait for the tunnel to be up.
@@ -41,7 +41,7 @@ pub(super) struct Ends {
 
 impl Ends {
     /// Starts both over loopback, with a certificate and a password just made.
-    pub(super) fn here(congestion: Congestion) -> Result<Self> {
+    pub(super) fn here(tuning: Tuning) -> Result<Self> {
         let (certificate, key) = keygen::certify(&["localhost".to_owned()], 1)?;
         let secret: String = std::iter::repeat_with(fastrand::alphanumeric)
             .take(32)
@@ -52,7 +52,7 @@ impl Ends {
             password: Some((password.clone(), Access::by_password(Vec::new(), None))),
             clients: None,
             identity: ServerIdentity::new(certificate.clone(), key),
-            congestion,
+            tuning,
             drain: Duration::ZERO,
             udp_idle: UDP_IDLE,
             allow_bench: true,
@@ -70,7 +70,7 @@ impl Ends {
             trust: certificate.into(),
             credential: Credential::Password(password),
         };
-        let ends = Self::with(&remote, congestion)?;
+        let ends = Self::with(&remote, tuning)?;
         Ok(Self {
             server: Some(server),
             ..ends
@@ -78,7 +78,7 @@ impl Ends {
     }
 
     /// Starts a client of a server that runs elsewhere.
-    pub(super) fn with(remote: &Remote, congestion: Congestion) -> Result<Self> {
+    pub(super) fn with(remote: &Remote, tuning: Tuning) -> Result<Self> {
         let config = ClientConfig {
             server: remote.server.clone(),
             trust: remote.trust.clone(),
@@ -89,7 +89,7 @@ impl Ends {
                 target: bench_target(),
                 proxy: None,
             }],
-            congestion,
+            tuning,
             drain: Duration::ZERO,
             udp_idle: UDP_IDLE,
             control: false,

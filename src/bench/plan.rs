@@ -3,9 +3,9 @@
 use anyhow::Result;
 
 use super::load::Direction;
-use crate::cli::{BenchFlags, Scenario};
-use crate::config::Remote;
-use crate::transport::Congestion;
+use crate::cli::{BenchFlags, IdleFlags, Scenario};
+use crate::config::{self, Remote};
+use crate::transport::Tuning;
 
 /// What to measure.
 #[derive(Debug)]
@@ -18,8 +18,8 @@ pub struct Plan {
     pub scenarios: Vec<Scenario>,
     /// Bytes of a request, and of its answer.
     pub payload: u32,
-    /// Congestion control of the ends that are in this process.
-    pub congestion: Congestion,
+    /// How the ends that are in this process connect.
+    pub tuning: Tuning,
     /// JSON in place of a table.
     pub json: bool,
     /// The server, unless it is to be in this process.
@@ -34,7 +34,7 @@ impl Plan {
             streams: flags.streams.clone(),
             scenarios: flags.scenario.clone(),
             payload: flags.payload,
-            congestion: flags.congestion.control.into(),
+            tuning: config::tuning(&flags.congestion, &IdleFlags::default()),
             json: flags.json,
             remote: Remote::new(flags)?,
         })
@@ -87,7 +87,10 @@ mod tests {
             streams: streams.to_vec(),
             scenarios: scenarios.to_vec(),
             payload: 1,
-            congestion: Congestion::Bbr,
+            tuning: Tuning {
+                congestion: crate::transport::Congestion::Bbr,
+                idle_timeout: std::time::Duration::from_secs(300),
+            },
             json: false,
             remote: None,
         };

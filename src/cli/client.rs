@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{CongestionFlags, DrainFlags, PasswordFlags, UdpFlags};
+use super::{CongestionFlags, DrainFlags, IdleFlags, PasswordFlags, UdpFlags};
 use crate::access;
 
 /// Flags of `rstun client`.
@@ -66,6 +66,10 @@ pub struct ClientFlags {
     /// How much a connection has in flight
     #[command(flatten)]
     pub congestion: CongestionFlags,
+
+    /// When the server counts as lost
+    #[command(flatten)]
+    pub idle: IdleFlags,
 
     /// When UDP flows end
     #[command(flatten)]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{ClientConfig, DEFAULT_PORT, UDP_IDLE, credential, trust::trust};
-use crate::cli::ConnectFlags;
+use super::{ClientConfig, DEFAULT_PORT, UDP_IDLE, credential, trust::trust, tuning};
+use crate::cli::{ConnectFlags, IdleFlags};
 use crate::tls::Trust;
 use crate::tunnel::{Direction, HostPort, Listen, Target, Tunnel};
 
@@ -71,7 +71,7 @@ impl ConnectConfig {
                 target: self.target,
                 proxy: None,
             }],
-            congestion: self.flags.congestion.control.into(),
+            tuning: tuning(&self.flags.congestion, &IdleFlags::default()),
             drain: Duration::ZERO,
             udp_idle: UDP_IDLE,
             control: false,

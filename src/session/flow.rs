@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -78,6 +79,7 @@ pub struct Opener {
     flows: TaskTracker,
     token: CancellationToken,
     draining: CancellationToken,
+    deaf: watch::Receiver<bool>,
     /// Whose the flows are, at the server.
     identity: Option<Arc<Identity>>,
 }
@@ -89,6 +91,7 @@ impl Opener {
         flows: TaskTracker,
         token: CancellationToken,
         draining: CancellationToken,
+        deaf: watch::Receiver<bool>,
         identity: Option<Arc<Identity>>,
     ) -> Self {
         Self {
@@ -97,6 +100,7 @@ impl Opener {
             flows,
             token,
             draining,
+            deaf,
             identity,
         }
     }
@@ -104,6 +108,25 @@ impl Opener {
     /// Whether new flows are still taken.
     pub fn is_open(&self) -> bool {
         !self.draining.is_cancelled() && !self.token.is_cancelled()
+    }
+
+    /// Whether the peer is out of hearing, so that a new flow would only wait.
+    pub fn is_deaf(&self) -> bool {
+        *self.deaf.borrow()
+    }
+
+    /// Asks the peer for a sign of life, now.
+    pub fn probe(&self) {
+        self.connection.probe();
+    }
+
+    /// Waits until the peer is out of hearing, or is not. Cancel-safe. Does not return after the
+    /// session's end.
+    pub async fn deaf(&self, wanted: bool) {
+        let mut deaf = self.deaf.clone();
+        if deaf.wait_for(|deaf| *deaf == wanted).await.is_err() {
+            std::future::pending().await
+        }
     }
 
     /// What the connection works with as of now.
@@ -119,6 +142,10 @@ impl Opener {
         }
         loop {
             let visitor = listener.accept().await;
+            if self.is_deaf() {
+                debug!("{}: turned away, the peer is out of hearing", visitor.from);
+                continue;
+            }
             drop(self.carry(number, &tunnel, visitor));
         }
     }

@@ -4,8 +4,10 @@ mod congestion;
 mod credit;
 mod moderation;
 mod path;
+mod probe;
 mod punctual;
 mod reassembly;
+mod slumber;
 mod socket;
 mod stream;
 
@@ -27,8 +29,10 @@ use tracing::trace;
 use self::credit::{Credit, FIRST_WINDOW, GROWTH};
 use self::moderation::Bulk;
 use self::path::Path;
+use self::probe::Leeway;
 use self::punctual::Punctual;
-use super::{CloseCode, Congestion, Description, Lost};
+use self::socket::BatchSocket;
+use super::{CloseCode, Congestion, Description, Lost, Tuning};
 use crate::tls::Fingerprint;
 use crate::tunnel::ListenAddr;
 
@@ -67,7 +71,7 @@ const UNTRUSTED: [AlertDescription; 7] = [
 pub struct Endpoint {
     inner: quinn::Endpoint,
     server: quinn::ServerConfig,
-    congestion: Congestion,
+    tuning: Tuning,
     bulk: Arc<Bulk>,
     addr: SocketAddr,
 }
@@ -81,7 +85,7 @@ impl Endpoint {
         addr: ListenAddr,
         tls: rustls::ServerConfig,
         secret: [u8; 32],
-        congestion: Congestion,
+        tuning: Tuning,
     ) -> io::Result<Self> {
         let socket = socket::bind(addr)?;
         let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
@@ -97,7 +101,7 @@ impl Endpoint {
         Ok(Self {
             inner: endpoint(config, Some(server.clone()), socket, &bulk)?,
             server,
-            congestion,
+            tuning,
             bulk,
             addr,
         })
@@ -113,7 +117,7 @@ impl Endpoint {
         Some(Attempt {
             incoming: self.inner.accept().await?,
             server: self.server.clone(),
-            congestion: self.congestion,
+            tuning: self.tuning,
             bulk: self.bulk.clone(),
         })
     }
@@ -131,7 +135,7 @@ impl Endpoint {
 pub struct Attempt {
     incoming: quinn::Incoming,
     server: quinn::ServerConfig,
-    congestion: Congestion,
+    tuning: Tuning,
     bulk: Arc<Bulk>,
 }
 
@@ -170,11 +174,13 @@ impl Attempt {
         let remote = self.incoming.remote_address();
         let mut config = self.server;
         let path = Path::to(remote);
-        let transport = path.config(self.congestion, RECEIVE_WINDOW_BEFORE_LOGIN, 1, 0);
+        let leeway = Arc::default();
+        let window = RECEIVE_WINDOW_BEFORE_LOGIN;
+        let transport = path.config(self.tuning, &leeway, window, 1, 0);
         config.transport_config(Arc::new(transport));
         let connecting = self.incoming.accept_with(Arc::new(config)).map_err(lost)?;
         let connection = connecting.await.map_err(lost)?;
-        Ok(Connection::new(connection, None, self.bulk))
+        Ok(Connection::new(connection, None, self.bulk, leeway))
     }
 }
 
@@ -185,14 +191,10 @@ pub async fn connect(
     remote: SocketAddr,
     tls: Arc<rustls::ClientConfig>,
     name: &str,
-    congestion: Congestion,
+    tuning: Tuning,
 ) -> Result<Connection, Lost> {
     let failed = |e: &dyn fmt::Display| Lost::Failed(e.to_string());
-    let any: IpAddr = match remote {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = socket::bind(SocketAddr::new(any, 0).into()).map_err(|e| failed(&e))?;
+    let socket = bind_towards(remote).map_err(|e| failed(&e))?;
     let path = Path::to(remote);
     let mut config = EndpointConfig::default();
     config
@@ -202,8 +204,10 @@ pub async fn connect(
     let endpoint = endpoint(config, None, socket, &bulk).map_err(|e| failed(&e))?;
     let tls = QuicClientConfig::try_from(tls).map_err(|e| failed(&e))?;
     let mut client = quinn::ClientConfig::new(Arc::new(tls));
+    let leeway = Arc::default();
     client.transport_config(Arc::new(path.config(
-        congestion,
+        tuning,
+        &leeway,
         RECEIVE_WINDOW,
         MAX_FLOWS,
         1,
@@ -212,24 +216,45 @@ pub async fn connect(
         .connect_with(client, remote, name)
         .map_err(|e| failed(&e))?;
     let connection = connecting.await.map_err(lost)?;
-    Ok(Connection::new(connection, Some(endpoint), bulk))
+    let own = Own {
+        endpoint,
+        payload: path.max_payload(),
+        bulk: bulk.clone(),
+    };
+    Ok(Connection::new(connection, Some(own), bulk, leeway))
 }
 
 /// An encrypted connection to a peer. Clones are the same connection.
 #[derive(Clone, Debug)]
 pub struct Connection {
     inner: quinn::Connection,
-    /// At the client, the socket, which is this connection's alone.
-    endpoint: Option<quinn::Endpoint>,
+    /// At the client.
+    own: Option<Own>,
     credit: Arc<Credit>,
+    leeway: Arc<Leeway>,
+}
+
+/// A socket that is one connection's alone.
+#[derive(Clone, Debug)]
+struct Own {
+    endpoint: quinn::Endpoint,
+    /// Largest payload that can come, in bytes.
+    payload: u16,
+    bulk: Arc<Bulk>,
 }
 
 impl Connection {
-    fn new(inner: quinn::Connection, endpoint: Option<quinn::Endpoint>, bulk: Arc<Bulk>) -> Self {
+    fn new(
+        inner: quinn::Connection,
+        own: Option<Own>,
+        bulk: Arc<Bulk>,
+        leeway: Arc<Leeway>,
+    ) -> Self {
         Self {
             inner,
-            endpoint,
+            own,
             credit: Arc::new(Credit::new(bulk)),
+            leeway,
         }
     }
 
@@ -293,7 +318,13 @@ impl Connection {
 
     /// Waits for a datagram of the peer's. Cancel-safe.
     pub async fn read_datagram(&self) -> Result<Bytes, Lost> {
-        self.inner.read_datagram().await.map_err(lost)
+        loop {
+            let datagram = self.inner.read_datagram().await.map_err(lost)?;
+            // An empty one is a probe: its acknowledgement was all that it was for.
+            if !datagram.is_empty() {
+                return Ok(datagram);
+            }
+        }
     }
 
     /// How many datagrams have left this side, and how many of the peer's have come.
@@ -327,6 +358,29 @@ impl Connection {
         }
     }
 
+    /// Sends something small that the peer has to acknowledge, whatever is in flight.
+    pub fn probe(&self) {
+        self.leeway.widen();
+        // Only a connection that is lost takes none.
+        let _ = self.inner.send_datagram(Bytes::new());
+    }
+
+    /// Ends what [`Connection::probe`] began: the peer is heard.
+    pub fn relax(&self) {
+        self.leeway.close();
+    }
+
+    /// At a client, goes on from a new local socket, in case that a NAT, a firewall or a route holds
+    /// something against the old one. At a server it does nothing.
+    pub fn rebind(&self) -> io::Result<()> {
+        let Some(own) = &self.own else {
+            return Ok(());
+        };
+        let socket = bind_towards(self.inner.remote_address())?;
+        let socket = BatchSocket::new(socket, own.payload.into(), own.bulk.clone(), false)?;
+        own.endpoint.rebind_abstract(Arc::new(socket))
+    }
+
     /// What the connection works with as of now.
     pub fn describe(&self) -> Description {
         let controller = self.inner.congestion_state().into_any();
@@ -356,10 +410,19 @@ impl Connection {
     pub async fn close(&self, code: CloseCode, reason: &str) {
         self.inner
             .close(VarInt::from_u32(code as u32), reason.as_bytes());
-        if let Some(endpoint) = &self.endpoint {
-            let _ = tokio::time::timeout(GOODBYE, endpoint.wait_idle()).await;
+        if let Some(own) = &self.own {
+            let _ = tokio::time::timeout(GOODBYE, own.endpoint.wait_idle()).await;
         }
     }
+}
+
+/// A client's socket: any address and port of the family.
+fn bind_towards(remote: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    let any: IpAddr = match remote {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    socket::bind(SocketAddr::new(any, 0).into())
 }
 
 fn varint(n: u64) -> VarInt {
@@ -375,7 +438,7 @@ fn endpoint(
     let runtime = Arc::new(Punctual);
     let largest = config.get_max_udp_payload_size();
     let public = server.is_some();
-    let socket = socket::BatchSocket::new(socket, largest as usize, bulk.clone(), public)?;
+    let socket = BatchSocket::new(socket, largest as usize, bulk.clone(), public)?;
     quinn::Endpoint::new_with_abstract_socket(config, server, Arc::new(socket), runtime)
 }
 

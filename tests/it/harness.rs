@@ -15,6 +15,7 @@ pub(crate) mod entries;
 #[cfg(target_os = "linux")]
 pub(crate) mod link;
 pub(crate) mod load;
+pub(crate) mod nat;
 pub(crate) mod proxy;
 pub(crate) mod sockets;
 pub(crate) mod tunnel;
@@ -90,6 +91,12 @@ impl Site {
     /// caller's settings in its environment.
     pub(crate) fn command(&self, name: &str) -> Command {
         let mut command = Command::new(self.path(name));
+        self.within(&mut command);
+        command
+    }
+
+    /// Has a command run within the site, with nothing of the caller's settings in its environment.
+    pub(crate) fn within<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command
             .current_dir(self.dir.path())
             .env("HOME", self.dir.path())
@@ -100,8 +107,7 @@ impl Site {
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
+            .stderr(Stdio::piped())
     }
 
     /// Runs a command to its end.
@@ -191,6 +197,10 @@ pub(crate) enum Signal {
     Terminate,
     /// What Ctrl-C sends.
     Interrupt,
+    /// What makes it sleep, as far as it can tell.
+    Stop,
+    /// What wakes it up.
+    Continue,
 }
 
 /// How a program ended and what it said.
@@ -316,6 +326,18 @@ impl Program {
         peak.expect("its peak in kB") * 1024
     }
 
+    /// Processor time that it has used so far.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let path = format!("/proc/{}/stat", self.child.id());
+        let stat = std::fs::read_to_string(path).expect("a running program");
+        // Behind the name, which may hold anything: utime and stime in hundredths of a second.
+        let (_, fields) = stat.rsplit_once(')').expect("a name in brackets");
+        let times = fields.split_whitespace().skip(11).take(2);
+        let hundredths: u64 = times.map(|t| t.parse::<u64>().expect("a number")).sum();
+        Duration::from_millis(hundredths * 10)
+    }
+
     /// How many descriptors it has open.
     #[cfg(target_os = "linux")]
     pub(crate) fn descriptors(&self) -> usize {
@@ -328,6 +350,8 @@ impl Program {
         let name = match signal {
             Signal::Terminate => "TERM",
             Signal::Interrupt => "INT",
+            Signal::Stop => "STOP",
+            Signal::Continue => "CONT",
         };
         let script = format!("kill -{name} {}", self.child.id());
         let status = Command::new("sh").args(["-c", &script]).status();

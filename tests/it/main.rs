@@ -14,6 +14,8 @@ mod connect;
 mod drain;
 mod end_of_flow;
 #[cfg(target_os = "linux")]
+mod exhaustion;
+#[cfg(target_os = "linux")]
 mod fairness;
 #[cfg(target_os = "linux")]
 mod floods;
@@ -30,6 +32,8 @@ mod lossy;
 #[cfg(target_os = "linux")]
 mod memory;
 mod modes;
+#[cfg(target_os = "linux")]
+mod outage;
 mod password;
 mod proxy_clients;
 mod proxy_header;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use rstun::access::{Credential, Password};
 use rstun::session;
 use rstun::tls::Trust;
-use rstun::transport::{self, Congestion, Connection};
+use rstun::transport::{self, Congestion, Connection, Tuning};
 use rstun::tunnel::{Direction, Tunnel as Mapping};
 
 use crate::harness::entries::By;
@@ -374,7 +374,11 @@ fn hostile<T>(
     runtime.block_on(async {
         let pinned = Trust::load(&site.path("certificate.der")).expect("a copy");
         let tls = Arc::new(pinned.config(session::ALPN, None).expect("a configuration"));
-        let connection = transport::connect(server, tls, "rstun", Congestion::Bbr)
+        let tuning = Tuning {
+            congestion: Congestion::Bbr,
+            idle_timeout: DEADLINE,
+        };
+        let connection = transport::connect(server, tls, "rstun", tuning)
             .await
             .expect("a connection");
         let password = Password::new(PASSWORD.to_owned().into()).expect("a password");

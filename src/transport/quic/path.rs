@@ -1,15 +1,15 @@
 //! How large packets may be on the way to a peer, and how a connection is set up for that way.
 
+use quinn::congestion::{ControllerFactory, CubicConfig, NewRenoConfig};
+use quinn::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::congestion::{ControllerFactory, CubicConfig, NewRenoConfig};
-use quinn::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
-
 use super::congestion::ModelConfig;
 use super::credit;
-use crate::transport::Congestion;
+use super::probe::{Leeway, Probing};
+use crate::transport::{Congestion, Tuning};
 
 /// Largest UDP payload that we send or take.
 ///
@@ -46,12 +46,6 @@ const WAITING_FOR_PEER: usize = 8 * 1024 * 1024;
 
 /// Most bytes of datagrams that wait for us to take them.
 const WAITING_FOR_US: usize = 4 * 1024 * 1024;
-
-/// Longest silence before a connection counts as lost.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Time between packets of a connection that has nothing to say, for NATs to remember it.
-const KEEP_ALIVE: Duration = Duration::from_secs(3);
 
 /// The way to a peer, as far as this machine's routes tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +112,8 @@ impl Path {
     /// open.
     pub(super) fn config(
         self,
-        congestion: Congestion,
+        tuning: Tuning,
+        leeway: &Arc<Leeway>,
         receive_window: u64,
         bidi: u32,
         uni: u32,
@@ -141,10 +136,12 @@ impl Path {
         acks.ack_eliciting_threshold(10u32.into());
         config
             .initial_mtu(self.initial_payload())
-            .congestion_controller_factory(self.controller(congestion))
+            .congestion_controller_factory(Arc::new(Probing {
+                inner: self.controller(tuning.congestion),
+                leeway: leeway.clone(),
+            }))
             .ack_frequency_config(Some(acks))
-            .max_idle_timeout(IdleTimeout::try_from(IDLE_TIMEOUT).ok())
-            .keep_alive_interval(Some(KEEP_ALIVE))
+            .max_idle_timeout(IdleTimeout::try_from(tuning.idle_timeout).ok())
             .receive_window(super::varint(receive_window))
             .stream_receive_window(credit::stream_window())
             .send_window(SEND_WINDOW)

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Once};
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
 use quinn::{AsyncUdpSocket, UdpPoller};
@@ -15,6 +16,7 @@ use tokio::io::unix::AsyncFd;
 use tracing::warn;
 
 use super::moderation::{Bulk, Reader};
+use super::slumber::Slumber;
 use crate::socket::register;
 use crate::tunnel::ListenAddr;
 
@@ -86,6 +88,8 @@ pub(super) struct BatchSocket {
     reader: Mutex<Reader>,
     state: UdpSocketState,
     receive_segments: usize,
+    /// At a client.
+    slumber: Option<Slumber>,
     /// The kernel's buffer was full at the last attempt to send.
     blocked: AtomicBool,
     /// Strangers send to it.
@@ -110,9 +114,21 @@ impl BatchSocket {
             socket,
             state,
             receive_segments,
+            // A server may well have nothing to do for long.
+            slumber: (!public).then(Slumber::new),
             blocked: AtomicBool::new(false),
             public,
         })
+    }
+
+    /// After a sleep of the process, forgets what has come meanwhile, for quinn to hold it lost.
+    fn wake(&self) {
+        let Some(slumber) = &self.slumber else {
+            return;
+        };
+        if slumber.is_over(Instant::now()) {
+            while self.socket.recv(&mut [0; 1]).is_ok() {}
+        }
     }
 
     fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
@@ -133,6 +149,7 @@ impl AsyncUdpSocket for BatchSocket {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.wake();
         let segment = match transmit.segment_size {
             Some(size) if transmit.contents.len() > MAX_BATCH => size,
             _ => return self.send(transmit),
@@ -162,6 +179,7 @@ impl AsyncUdpSocket for BatchSocket {
         bufs: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
+        self.wake();
         let mut reader = self.reader.lock().unwrap_or_else(|e| e.into_inner());
         reader.poll_recv(cx, meta, |socket, meta| {
             let received = self.state.recv(socket.into(), bufs, meta)?;

@@ -19,14 +19,22 @@ pub(crate) struct Link {
     conditions: Conditions,
     client: Namespace,
     server: Namespace,
-    _turn: Turn,
+    _turn: Option<Turn>,
 }
 
 impl Link {
     /// A link with these conditions, as [`Conditions`] reads them. None where this machine gives us no
     /// means for that, after saying so.
     pub(crate) fn new(conditions: &str) -> Option<Self> {
-        let turn = Turn::wait();
+        Self::with(conditions, Some(Turn::wait()))
+    }
+
+    /// The same for a test that waits for most of its time, and so disturbs no other.
+    pub(crate) fn mostly_idle(conditions: &str) -> Option<Self> {
+        Self::with(conditions, None)
+    }
+
+    fn with(conditions: &str, turn: Option<Turn>) -> Option<Self> {
         let conditions = conditions.parse().expect("a link's conditions");
         match Self::up(conditions, turn) {
             Ok(link) => Some(link),
@@ -43,7 +51,7 @@ impl Link {
         }
     }
 
-    fn up(conditions: Conditions, turn: Turn) -> io::Result<Self> {
+    fn up(conditions: Conditions, turn: Option<Turn>) -> io::Result<Self> {
         let client = Namespace::new()?;
         let server = Namespace::new()?;
         Ok(Self {

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 
 #[cfg(target_os = "linux")]
 use super::link::Link;
+use super::nat::Nat;
 use super::sockets::{Target, join};
 use super::{Program, Site};
 
@@ -96,9 +97,31 @@ impl Tunnel {
         link.at_client(|| Self::joined(site, server, target, mode, &[]))
     }
 
+    /// A tunnel that is up, through something between the client and the server.
+    pub(crate) fn through(mode: Mode, between: impl FnOnce(SocketAddr) -> Nat) -> (Self, Nat) {
+        let target = Target::new();
+        let site = Site::new();
+        let server = site.server(&[target.addr()]);
+        let nat = between(server.server_addr());
+        let tunnel = Self::joined_at(site, server, nat.addr(), target, mode, &[]);
+        (tunnel, nat)
+    }
+
     /// Joins a client to a server.
     fn joined(site: Site, server: Program, target: Target, mode: Mode, args: &[&str]) -> Self {
         let server_addr = server.server_addr();
+        Self::joined_at(site, server, server_addr, target, mode, args)
+    }
+
+    /// As [`Tunnel::joined`], where the client finds the server at `server_addr`.
+    fn joined_at(
+        site: Site,
+        server: Program,
+        server_addr: SocketAddr,
+        target: Target,
+        mode: Mode,
+        args: &[&str],
+    ) -> Self {
         let tunnel = mode.args(target.addr());
         let mut args = args.to_vec();
         args.extend(tunnel.iter().map(String::as_str));

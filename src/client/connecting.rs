@@ -1,0 +1,39 @@
+//! From the server's name to a connection, by whichever of its addresses answers first.
+
+use std::sync::Arc;
+
+use tokio::time::timeout;
+
+use super::CONNECT_DEADLINE;
+use crate::config::ClientConfig;
+use crate::connector;
+use crate::transport::{self, Connection, Lost};
+
+/// Resolves the server's name, and connects to the first address that answers. Cancel-safe.
+pub(super) async fn connect(
+    config: &ClientConfig,
+    tls: &Arc<rustls::ClientConfig>,
+) -> Result<Connection, Lost> {
+    let addrs = timeout(CONNECT_DEADLINE, connector::resolve(&config.server))
+        .await
+        .map_err(|_| Lost::Failed("its name does not resolve in time".into()))?
+        .map_err(|e| Lost::Failed(e.to_string()))?;
+    let (name, tuning) = (config.server.host.to_string(), config.tuning);
+    let attempt = |addr| {
+        let (tls, name) = (tls.clone(), name.clone());
+        async move {
+            let connecting = transport::connect(addr, tls, &name, tuning);
+            timeout(CONNECT_DEADLINE, connecting)
+                .await
+                .unwrap_or(Err(Lost::TimedOut))
+        }
+    };
+    connector::race(&addrs, attempt).await.map_err(|mut lost| {
+        // What a person has to mend is told before what may pass.
+        let certificate = lost.iter().position(|l| matches!(l, Lost::Certificate(_)));
+        match certificate {
+            Some(at) => lost.swap_remove(at),
+            None => lost.pop().unwrap_or(Lost::TimedOut),
+        }
+    })
+}
