@@ -392,7 +392,7 @@ async fn receive_packets(
                 Ok(opener) => opener.clone(),
                 Err(_) => return,
             },
-            () = listener.port.recv(|_| ()) => continue,
+            _ = listener.port.recv(|_| ()) => continue,
         };
         if let Some(opener) = opener {
             opener.carry_packets(number, tunnel, listener).await;

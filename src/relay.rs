@@ -30,10 +30,17 @@ const CHUNKS: usize = 64;
 pub enum Broken {
     /// The local socket failed, as it does when its peer resets it.
     #[error("local connection: {0}")]
-    Local(#[from] io::Error),
+    Local(io::Error),
     /// The far side broke it, or is gone.
-    #[error("{0}")]
+    #[error(transparent)]
     Remote(#[from] StreamError),
+}
+
+/// By hand, for a source would be told a second time where an error is printed with its causes.
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        Self::Local(error)
+    }
 }
 
 /// Copies until both directions have ended, or the flow breaks.

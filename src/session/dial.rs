@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::vec::IntoIter;
 
 use bytes::Bytes;
 use tokio::time::timeout;
@@ -79,14 +80,19 @@ impl Dialed {
         }
     }
 
-    /// A new socket for packets to a target, connected to the one address that they all go to.
-    pub(super) async fn dial_udp(&self, target: &Target) -> Result<UdpPort, Refusal> {
+    /// A new socket for packets to a target, connected to one of its addresses, and those that are
+    /// left to try.
+    pub(super) async fn dial_udp(
+        &self,
+        target: &Target,
+    ) -> Result<(UdpPort, IntoIter<SocketAddr>), Refusal> {
         let Target::Udp(addr) = target else {
             let why = "it is not reached by packets";
             return Err((ResetCode::NotAllowed, why.to_owned()));
         };
-        let addrs = self.resolve(target, addr).await?;
-        connector::dial_udp(&addrs).map_err(explain)
+        let mut addrs = self.resolve(target, addr).await?.into_iter();
+        let port = connector::dial_udp(&mut addrs).map_err(explain)?;
+        Ok((port, addrs))
     }
 
     async fn dial_tcp(&self, target: &Target, addr: &HostPort) -> Result<Socket, Refusal> {

@@ -184,6 +184,10 @@ impl Proxy<'_> {
         request: Request<Incoming>,
     ) -> Result<(Response<Incoming>, oneshot::Sender<Afterwards>), Refusal> {
         let failed = |e: hyper::Error| {
+            if e.is_user() {
+                let text = "the request's body ended early, or is malformed";
+                return Refusal::new(StatusCode::BAD_REQUEST, text);
+            }
             let text = format!("the target's answer is not to be had: {e}");
             Refusal::new(StatusCode::BAD_GATEWAY, text)
         };

@@ -109,9 +109,11 @@ impl UdpPort {
     /// Waits for packets, and hands over those that have arrived, of which there may be none.
     /// Cancel-safe: nothing is read before it is handed over.
     ///
-    /// Errors are those of packets that were sent before (ICMP), and are passed over.
-    pub async fn recv(&self, take: impl FnOnce(&[Packet<'_>])) {
-        let Ok(mut ready) = self.socket.readable().await else {
+    /// It fails, where nothing has arrived, with what became of a packet that was sent before (ICMP).
+    /// The port is none the worse for that.
+    pub async fn recv(&self, take: impl FnOnce(&[Packet<'_>])) -> io::Result<()> {
+        let either = Interest::READABLE | Interest::ERROR;
+        let Ok(mut ready) = self.socket.ready(either).await else {
             // The runtime is shutting down.
             return std::future::pending().await;
         };
@@ -119,7 +121,11 @@ impl UdpPort {
             let mut meta = [RecvMeta::default(); BATCH_SIZE];
             let n = match self.read(buffer, &mut meta) {
                 Ok(n) => n,
-                Err(_) => return ready.clear_ready(),
+                Err(e) => {
+                    ready.clear_ready();
+                    let nothing = e.kind() == io::ErrorKind::WouldBlock;
+                    return if nothing { Ok(()) } else { Err(e) };
+                }
             };
             // What comes after a read that left room is an event of its own.
             if n < BATCH_SIZE {
@@ -130,21 +136,26 @@ impl UdpPort {
                 .flat_map(|(meta, bytes)| self.split(meta, bytes))
                 .collect();
             take(&packets);
-        });
+            Ok(())
+        })
     }
 
     fn read(&self, buffer: &mut [u8], meta: &mut [RecvMeta]) -> io::Result<usize> {
         let mut chunks = buffer.chunks_mut(LARGEST);
         let mut slices: [_; BATCH_SIZE] =
             std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
-        let mut errors = 0;
-        loop {
+        let mut failure = None;
+        for _ in 0..ERRORS {
             let socket = &**self.socket.get_ref();
             match self.state.recv(socket.into(), &mut slices, meta) {
-                Err(e) if e.kind() != io::ErrorKind::WouldBlock && errors < ERRORS => errors += 1,
-                result => return result,
+                Ok(n) => return Ok(n),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(failure.unwrap_or(e));
+                }
+                Err(e) => failure = Some(e),
             }
         }
+        Err(failure.unwrap_or(io::ErrorKind::WouldBlock.into()))
     }
 
     /// The packets of one read: one, or several of the same size that the kernel has joined, of

@@ -266,6 +266,13 @@ fn the_target_resets(way: Way) {
     assert!(stderr.contains("error: "), "{stderr}");
 }
 
+/// What a person is told at the end says it, and not twice.
+fn assert_told_once(stderr: &str, what: &str) {
+    let error = stderr.lines().find(|line| line.starts_with("error: "));
+    let times = error.map(|line| line.matches(what).count());
+    assert_eq!(times, Some(1), "{stderr}");
+}
+
 fn the_target_refuses(way: Way) {
     let closed = ClosedPort::new();
     let place = Place::new(way, &closed.addr().to_string());
@@ -273,7 +280,7 @@ fn the_target_refuses(way: Way) {
     assert_eq!(pipes.read_all(), b"");
     let (code, stderr) = pipes.ended();
     assert_eq!(code, 1, "{stderr}");
-    assert!(stderr.contains("refused"), "{stderr}");
+    assert_told_once(&stderr, "refused");
 }
 
 fn the_target_is_not_allowed(way: Way) {
@@ -296,7 +303,7 @@ fn nobody_reads_the_output(way: Way) {
     send(&end, b"hello?");
     let (code, stderr) = pipes.ended();
     assert_eq!(code, 1, "{stderr}");
-    assert!(stderr.contains("standard output"), "{stderr}");
+    assert_told_once(&stderr, "standard output");
     if way != Way::Running {
         assert_reset(&end);
     }

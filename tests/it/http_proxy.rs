@@ -343,6 +343,25 @@ fn a_head_without_end_takes_little_memory() {
 }
 
 #[test]
+fn a_malformed_body_is_not_held_against_the_target() {
+    let site = Site::new();
+    let proxy = Proxy::new(&site, Mode::Out, "http");
+    let target = Target::new();
+    for rest in [
+        "Transfer-Encoding: chunked\r\n\r\nnone\r\n",
+        "Content-Length: 5\r\n\r\nhe",
+    ] {
+        let visitor = visit(proxy.entrance);
+        let line = format!("POST http://{}/ HTTP/1.1", target.addr());
+        send(&visitor, format!("{line}\r\nHost: x\r\n{rest}"));
+        let _reached = target.accept();
+        finish(&visitor);
+        let answer = String::from_utf8(receive_all(&visitor)).expect("text");
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    }
+}
+
+#[test]
 fn noise_is_no_request() {
     let site = Site::new();
     let proxy = Proxy::new(&site, Mode::Out, "http");

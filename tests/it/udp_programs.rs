@@ -2,10 +2,11 @@
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 #[cfg(target_os = "linux")]
-use crate::harness::link::Link;
-use crate::harness::{Ended, Program, Site, is_installed};
+use crate::harness::link::{Link, say};
+use crate::harness::{Ended, PASSWORD, Program, Site, is_installed};
 
 /// A port of 127.0.0.1 that is free for TCP and for UDP.
 fn free_port() -> u16 {
@@ -216,4 +217,51 @@ fn interface(name: &str, addr: &str) -> Program {
     run(program("ip").args(["addr", "add", addr, "dev", name]));
     run(program("ip").args(["link", "set", name, "up"]));
     go
+}
+
+/// A name's first address refuses, as it does where `localhost` is `::1` first, and the target is at
+/// the next: not even the first packet is lost.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_name_with_several_addresses() {
+    let unshare = ["--user", "--map-root-user", "--mount"];
+    let probe = || Program::start(program("unshare").args(unshare).arg("true")).ended();
+    if !is_installed("unshare") || probe().code != 0 {
+        say("SKIPPED, as it needs root, or `unshare -rm` to be allowed");
+        return;
+    }
+    let site = Site::new();
+    site.write("hosts", "::1 both.test\n127.0.0.1 both.test\n");
+    let target = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let port = target.local_addr().expect("an address").port();
+    // A view of the file system in which the name stands for both.
+    let script = "mount --bind hosts /etc/hosts && exec ./rstund \"$@\"";
+    let mut server = program("unshare");
+    server.current_dir(site.path("."));
+    server.args(unshare).args(["sh", "-c", script]);
+    server.args(["sh", "--addr", "127.0.0.1:0", "--password", PASSWORD]);
+    server.args(["--cert", "certificate.der", "--key", "priv_key.der"]);
+    for host in ["127.0.0.1", "[::1]"] {
+        let rule = format!("udp://{host}:{port}");
+        server.args(["--downstream", &rule]);
+    }
+    let server = Program::start(&mut server);
+    let tunnel = format!("udp://127.0.0.1:0^both.test:{port}");
+    let client = site.client(server.server_addr(), &["-L", &tunnel]);
+    let entrance = client.entrance(&format!("both.test:{port}: listening on "));
+    let visitor = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    visitor.connect(entrance).expect("an entrance");
+    for socket in [&visitor, &target] {
+        let patience = Some(Duration::from_secs(20));
+        socket.set_read_timeout(patience).expect("a timeout");
+    }
+    let mut buffer = [0; 64];
+    for packet in [&b"first"[..], b"again"] {
+        visitor.send(packet).expect("a packet sent");
+        let (n, from) = target.recv_from(&mut buffer).expect("a packet");
+        assert_eq!(&buffer[..n], packet);
+        target.send_to(packet, from).expect("an answer sent");
+        let n = visitor.recv(&mut buffer).expect("an answer");
+        assert_eq!(&buffer[..n], packet);
+    }
 }

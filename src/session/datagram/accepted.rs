@@ -1,8 +1,10 @@
 //! UDP flows from the side that dials.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use std::vec::IntoIter;
 
 use bytes::Bytes;
 use tokio::task::AbortHandle;
@@ -13,14 +15,20 @@ use super::{
     Content, Datagrams, Envelope, FlowId, Flows, MAX_FLOWS, REFUSAL, Word, answer_to, whole,
 };
 use crate::access::Held;
+use crate::connector;
 use crate::pace::Way;
-use crate::session::dial::{self, Refusal};
+use crate::session::dial::{self, Dialed, Refusal};
 use crate::socket::{Packet, UdpPort};
 use crate::transport::ResetCode;
+use crate::tunnel::Target;
 use crate::wire::Introduction;
 
-/// Most datagrams that wait for the name of their flow's target to be resolved.
+/// Most datagrams that wait for the name of their flow's target to be resolved, or are kept for the
+/// next of its addresses.
 const MAX_WAITING: usize = 16;
+
+/// How long one of a target's addresses may refuse what it is sent, and lose it to the next.
+const TRIAL: Duration = Duration::from_secs(1);
 
 /// Flows of the peer's visitors.
 #[derive(Debug, Default)]
@@ -45,6 +53,8 @@ struct Flow {
 enum State {
     /// Its target is being found; packets of one size each, and that size.
     Waiting(VecDeque<(usize, Bytes)>),
+    /// One of its target's addresses has been sent these, and has not answered yet.
+    Trial(Arc<UdpPort>, VecDeque<(usize, Bytes)>),
     Open(Arc<UdpPort>),
     Refused(ResetCode),
 }
@@ -137,32 +147,59 @@ impl Datagrams {
         let (dialed, target) = dial::find(&introduction.header, &self.dialed)
             .ok_or_else(|| (ResetCode::NotAllowed, "no such tunnel".to_owned()))?;
         let carried = async {
-            let port = Arc::new(dialed.dial_udp(target).await?);
-            self.connect(id, &port);
+            let dialing = dialed.dial_udp(target).await?;
             let idle = match introduction.idle {
                 0 => self.idle,
                 seconds => Duration::from_secs(seconds.into()),
             };
-            tokio::select! {
-                // It ends where its visitor is, and then here: the next packet begins a new one.
-                () = self.carry_back(id, &port, idle + idle / 2) => Ok(()),
-                refusal = dialed.barred(target, port.peer_addr()) => Err(refusal),
-            }
+            // It ends where its visitor is, and then here: the next packet begins a new one.
+            self.carry(id, (dialed, target), dialing, idle + idle / 2)
+                .await
         };
         let carried = carried.await;
         carried.inspect_err(|(code, why)| dialed.complain(target, *code, why))
     }
 
-    /// Lets the flow's packets out to its target, also those that have waited.
-    fn connect(&self, id: FlowId, port: &Arc<UdpPort>) {
-        let flows = &mut *self.flows();
-        if let Some(flow) = flows.accepted.flows.get_mut(&id.number) {
-            let open = State::Open(port.clone());
-            if let State::Waiting(packets) = std::mem::replace(&mut flow.state, open) {
-                for (size, bytes) in packets {
-                    flows.count.no_room += port.send(None, size, &bytes) as u64;
-                }
+    /// Carries a flow to its target until it is over: at the first of the target's addresses that
+    /// does not refuse.
+    async fn carry(
+        &self,
+        id: FlowId,
+        (dialed, target): (&Dialed, &Target),
+        (port, mut others): (UdpPort, IntoIter<SocketAddr>),
+        idle: Duration,
+    ) -> Result<(), Refusal> {
+        let mut port = Arc::new(port);
+        loop {
+            self.connect(id, &port, others.len() > 0);
+            tokio::select! {
+                refused = self.carry_back(id, &port, idle) => if !refused {
+                    return Ok(());
+                },
+                refusal = dialed.barred(target, port.peer_addr()) => return Err(refusal),
             }
+            if let Ok(other) = connector::dial_udp(&mut others) {
+                port = Arc::new(other);
+            }
+        }
+    }
+
+    /// Lets the flow's packets out to its target, also those that have waited; they are kept as long
+    /// as there may be another address to send them to.
+    fn connect(&self, id: FlowId, port: &Arc<UdpPort>, trial: bool) {
+        let flows = &mut *self.flows();
+        let Some(flow) = flows.accepted.flows.get_mut(&id.number) else {
+            return;
+        };
+        let packets = match std::mem::replace(&mut flow.state, State::Open(port.clone())) {
+            State::Waiting(packets) | State::Trial(_, packets) => packets,
+            State::Open(_) | State::Refused(_) => return,
+        };
+        for (size, bytes) in &packets {
+            flows.count.no_room += port.send(None, *size, bytes) as u64;
+        }
+        if trial {
+            flow.state = State::Trial(port.clone(), packets);
         }
     }
 
@@ -176,17 +213,39 @@ impl Datagrams {
         }
     }
 
-    /// Carries what the target says to the peer, until neither has said anything for so long.
-    async fn carry_back(&self, id: FlowId, port: &UdpPort, idle: Duration) {
+    /// Carries what the target says to the peer, until neither has said anything for so long. Tells
+    /// whether it has to go on elsewhere, because the target refused while it was on trial.
+    async fn carry_back(&self, id: FlowId, port: &UdpPort, idle: Duration) -> bool {
         let mut silent = std::pin::pin!(sleep(idle));
+        let mut trial = std::pin::pin!(sleep(TRIAL));
+        let mut on_trial = self.is_on_trial(id);
         loop {
             tokio::select! {
-                () = port.recv(|packets| self.back(id, packets)) => {}
+                received = port.recv(|packets| self.back(id, packets)) => {
+                    if received.is_err() && on_trial {
+                        return true;
+                    }
+                }
+                // Many a target never answers.
+                () = &mut trial, if on_trial => self.settle(id),
                 () = &mut silent => match self.silence_ends(id, idle) {
                     Some(end) if end > Instant::now() => silent.set(sleep_until(end)),
-                    _ => return,
+                    _ => return false,
                 }
             }
+            on_trial = on_trial && self.is_on_trial(id);
+        }
+    }
+
+    fn is_on_trial(&self, id: FlowId) -> bool {
+        let flows = self.flows();
+        let flow = flows.accepted.flows.get(&id.number);
+        flow.is_some_and(|flow| matches!(flow.state, State::Trial(..)))
+    }
+
+    fn settle(&self, id: FlowId) {
+        if let Some(flow) = self.flows().accepted.flows.get_mut(&id.number) {
+            flow.state.settle();
         }
     }
 
@@ -196,6 +255,7 @@ impl Datagrams {
         } = &mut *self.flows();
         if let Some(flow) = accepted.flows.get_mut(&id.number) {
             flow.active = Instant::now();
+            flow.state.settle();
             let envelope = Envelope {
                 flow: answer_to(id),
                 introduction: None,
@@ -231,12 +291,27 @@ impl State {
     fn send(&mut self, size: usize, bytes: Bytes) -> usize {
         match self {
             Self::Open(port) => port.send(None, size, &bytes),
-            Self::Waiting(packets) => {
-                let dropped = packets.len() >= MAX_WAITING && packets.pop_front().is_some();
-                packets.push_back((size, bytes));
-                dropped.into()
+            Self::Waiting(packets) => keep(packets, size, bytes).into(),
+            Self::Trial(port, packets) => {
+                let lost = port.send(None, size, &bytes);
+                keep(packets, size, bytes);
+                lost
             }
             Self::Refused(_) => 0,
         }
     }
+
+    /// Ends the trial of an address.
+    fn settle(&mut self) {
+        if let Self::Trial(port, _) = self {
+            *self = Self::Open(port.clone());
+        }
+    }
+}
+
+/// Keeps packets of one size, and tells whether older ones had to go.
+fn keep(packets: &mut VecDeque<(usize, Bytes)>, size: usize, bytes: Bytes) -> bool {
+    let dropped = packets.len() >= MAX_WAITING && packets.pop_front().is_some();
+    packets.push_back((size, bytes));
+    dropped
 }

@@ -87,7 +87,7 @@ impl Datagrams {
         let mut sweep = interval(idle / SWEEPS);
         loop {
             tokio::select! {
-                () = port.recv(|packets| visitors.take(packets)) => {}
+                _ = port.recv(|packets| visitors.take(packets)) => {}
                 now = sweep.tick() => visitors.forget_silent(now, idle),
             }
         }

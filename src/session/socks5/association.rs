@@ -85,7 +85,7 @@ impl<'a> Associated<'a> {
         loop {
             tokio::select! {
                 ended = &mut ended => return ended,
-                () = port.recv(|packets| self.take(packets)) => {}
+                _ = port.recv(|packets| self.take(packets)) => {}
             }
         }
     }
