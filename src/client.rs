@@ -353,24 +353,18 @@ async fn receive(
             Some(_) = waiting.join_next() => continue,
         };
         let open = current.borrow().clone().filter(Opener::is_open);
-        match open {
-            Some(opener) if opener.is_deaf() => {
-                // Dropped, and so reset: it need not wait for nothing.
-                debug!(
-                    "{}: turned away, the server is out of hearing",
-                    visitor.from
-                );
-                continue;
-            }
-            Some(opener) => {
-                drop(opener.carry(number, &tunnel, visitor));
-                continue;
-            }
-            None => {}
+        if let Some(opener) = open.as_ref().filter(|opener| !opener.is_deaf()) {
+            drop(opener.carry(number, &tunnel, visitor));
+            continue;
         }
         let (tunnel, current) = (tunnel.clone(), current.clone());
         waiting.spawn(async move {
-            match next_session(current).await {
+            let next = match open {
+                // A server that is out of hearing may be so for long.
+                Some(_) => None,
+                None => next_session(current).await,
+            };
+            match next {
                 Some(opener) => drop(opener.carry(number, &tunnel, visitor)),
                 None => tunnel.turn_away(visitor).await,
             }

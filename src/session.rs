@@ -240,10 +240,8 @@ impl Session {
         self.datagrams.start();
         let connection = self.connection.clone();
         let mut credit = std::pin::pin!(connection.exchange_credit());
-        let side = self.role.clone();
-        let unwelcome = side.unwelcome();
-        let mut unwelcome = std::pin::pin!(unwelcome);
         let (role, deaf) = (self.role.clone(), self.deaf.clone());
+        let mut unwelcome = std::pin::pin!(role.unwelcome());
         let mut hearing = std::pin::pin!(hearing::listen(&connection, &role, &deaf));
         let mut deadline = None;
         // When the peer has to have been heard, and what had been heard of it before.

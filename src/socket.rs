@@ -6,7 +6,7 @@
 mod udp;
 
 use std::io::{self, IoSlice, Read};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -161,6 +161,22 @@ impl AsyncWrite for Socket {
             #[cfg(unix)]
             Self::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
         }
+    }
+}
+
+/// Binds to an address; with none, to all, which are those of IPv4 alone where there is no IPv6.
+pub fn bind_to<T>(
+    ip: Option<IpAddr>,
+    port: u16,
+    bind: impl Fn(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
+    let to = |ip| bind(SocketAddr::new(ip, port));
+    match ip {
+        Some(ip) => to(ip),
+        None => to(Ipv6Addr::UNSPECIFIED.into()).or_else(|e| match e.kind() {
+            io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(e),
+            _ => to(Ipv4Addr::UNSPECIFIED.into()),
+        }),
     }
 }
 

@@ -1,13 +1,13 @@
 //! TCP ports.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 use tokio::net::TcpListener;
 
 use super::{BACKLOG, Origin, Visitor};
-use crate::socket::Socket;
+use crate::socket::{Socket, bind_to};
 use crate::tunnel::ListenAddr;
 
 /// A bound and listening TCP port.
@@ -20,13 +20,7 @@ pub struct Listener {
 impl Listener {
     /// Binds; "all addresses" takes IPv4 alone where there is no IPv6.
     pub(super) fn bind(addr: ListenAddr) -> io::Result<Self> {
-        let inner = match addr.ip {
-            Some(ip) => bind(ip, addr.port)?,
-            None => bind(Ipv6Addr::UNSPECIFIED.into(), addr.port).or_else(|e| match e.kind() {
-                io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(e),
-                _ => bind(Ipv4Addr::UNSPECIFIED.into(), addr.port),
-            })?,
-        };
+        let inner = bind_to(addr.ip, addr.port, bind)?;
         let addr = inner.local_addr()?;
         Ok(Self { inner, addr })
     }
@@ -49,11 +43,10 @@ impl Listener {
     }
 }
 
-fn bind(ip: IpAddr, port: u16) -> io::Result<TcpListener> {
-    let addr = SocketAddr::new(ip, port);
+fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = RawSocket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    if ip.is_ipv6() {
-        socket.set_only_v6(!ip.is_unspecified())?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(!addr.ip().is_unspecified())?;
     }
     // Elsewhere than on Unix this would let two programs share a port.
     #[cfg(unix)]

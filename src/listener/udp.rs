@@ -1,11 +1,10 @@
 //! UDP ports.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::socket::UdpPort;
+use crate::socket::{UdpPort, bind_to};
 use crate::tunnel::ListenAddr;
 
 /// A bound UDP port. It accepts nobody: whoever sends a packet is a visitor.
@@ -20,14 +19,7 @@ pub struct Listener {
 impl Listener {
     /// Binds; "all addresses" takes IPv4 alone where there is no IPv6.
     pub(super) fn bind(addr: ListenAddr, timeout: Option<Duration>) -> io::Result<Self> {
-        let bind = |ip| UdpPort::bind(SocketAddr::new(ip, addr.port));
-        let port = match addr.ip {
-            Some(ip) => bind(ip)?,
-            None => bind(Ipv6Addr::UNSPECIFIED.into()).or_else(|e| match e.kind() {
-                io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(e),
-                _ => bind(Ipv4Addr::UNSPECIFIED.into()),
-            })?,
-        };
+        let port = bind_to(addr.ip, addr.port, UdpPort::bind)?;
         Ok(Self {
             port: Arc::new(port),
             timeout,

@@ -141,10 +141,11 @@ impl Opener {
         loop {
             let visitor = listener.accept().await;
             if self.is_deaf() {
-                debug!("{}: turned away, the peer is out of hearing", visitor.from);
-                continue;
+                let tunnel = tunnel.clone();
+                self.spawn(async move { tunnel.turn_away(visitor).await });
+            } else {
+                drop(self.carry(number, &tunnel, visitor));
             }
-            drop(self.carry(number, &tunnel, visitor));
         }
     }
 

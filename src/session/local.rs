@@ -56,7 +56,7 @@ impl Local {
     /// Turns a visitor away for whom there is no session, in its own words as far as it takes any.
     pub async fn turn_away(self: &Arc<Self>, visitor: Visitor) {
         let (name, from) = (&self.name, visitor.from);
-        debug!("{name}: {from}: turned away, there is no connection to the server");
+        debug!("{name}: {from}: turned away, there is no way to the far side");
         let served = match &self.speaks {
             // Dropped, and so reset.
             Speaks::Anything(_) => return,

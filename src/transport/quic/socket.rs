@@ -1,7 +1,7 @@
 //! The UDP socket below a QUIC endpoint: its buffers, and batches that the kernel can take.
 
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Once};
@@ -17,7 +17,7 @@ use tracing::warn;
 
 use super::moderation::{Bulk, Reader};
 use super::slumber::Slumber;
-use crate::socket::register;
+use crate::socket::{bind_to, register};
 use crate::tunnel::ListenAddr;
 
 /// Bytes asked for in each direction; the usual 208 KiB drop packets at speed.
@@ -34,20 +34,13 @@ const QUIC_VERSION: [u8; 4] = 1u32.to_be_bytes();
 
 /// Binds a UDP socket with large buffers; "all addresses" takes IPv4 where there is no IPv6.
 pub(super) fn bind(addr: ListenAddr) -> io::Result<UdpSocket> {
-    match addr.ip {
-        Some(ip) => bind_to(ip, addr.port),
-        None => bind_to(Ipv6Addr::UNSPECIFIED.into(), addr.port).or_else(|e| match e.kind() {
-            io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(e),
-            _ => bind_to(Ipv4Addr::UNSPECIFIED.into(), addr.port),
-        }),
-    }
+    bind_to(addr.ip, addr.port, bind_one)
 }
 
-fn bind_to(ip: IpAddr, port: u16) -> io::Result<UdpSocket> {
-    let addr = SocketAddr::new(ip, port);
+fn bind_one(addr: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
-    if ip.is_ipv6() {
-        socket.set_only_v6(!ip.is_unspecified())?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(!addr.ip().is_unspecified())?;
     }
     enlarge_buffers(&socket);
     socket.set_nonblocking(true)?;
