@@ -201,7 +201,6 @@ impl Session {
             token.clone(),
             draining.clone(),
             deaf.subscribe(),
-            guest.map(|guest| guest.identity.clone()),
         );
         Self {
             role,

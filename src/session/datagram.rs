@@ -101,7 +101,7 @@ impl Datagrams {
     }
 
     /// Takes room for a flow, where somebody counts them.
-    fn hold(&self) -> Result<Option<Held>, FlowError> {
+    pub(super) fn hold(&self) -> Result<Option<Held>, FlowError> {
         let held = |identity: &Arc<Identity>| identity.take_flow().ok_or(FlowError::TooMany);
         self.identity.as_ref().map(held).transpose()
     }

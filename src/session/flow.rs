@@ -18,7 +18,7 @@ use super::datagram::{Association, Datagrams, Tunnel};
 use super::http::Stream;
 use super::local::{Local, Speaks};
 use super::{http, socks5};
-use crate::access::{Held, Identity};
+use crate::access::Held;
 use crate::listener::{Listener, UdpListener, Visitor};
 use crate::proxy::socks5::Malformed;
 use crate::relay::{Broken, relay};
@@ -78,8 +78,6 @@ pub struct Opener {
     token: CancellationToken,
     draining: CancellationToken,
     deaf: watch::Receiver<bool>,
-    /// Whose the flows are, at the server.
-    identity: Option<Arc<Identity>>,
 }
 
 impl Opener {
@@ -90,7 +88,6 @@ impl Opener {
         token: CancellationToken,
         draining: CancellationToken,
         deaf: watch::Receiver<bool>,
-        identity: Option<Arc<Identity>>,
     ) -> Self {
         Self {
             connection,
@@ -99,7 +96,6 @@ impl Opener {
             token,
             draining,
             deaf,
-            identity,
         }
     }
 
@@ -149,15 +145,6 @@ impl Opener {
         }
     }
 
-    /// Takes room for a flow, where somebody counts them.
-    fn hold(&self) -> Result<Option<Held>, FlowError> {
-        let held = self
-            .identity
-            .as_ref()
-            .map(|identity| identity.take_flow().ok_or(FlowError::TooMany));
-        held.transpose()
-    }
-
     /// Carries the packets of all visitors of a UDP port, until the session takes no more.
     /// Cancel-safe: their flows end.
     pub async fn carry_packets(&self, number: u32, tunnel: &Arc<Local>, listener: &UdpListener) {
@@ -199,7 +186,7 @@ impl Opener {
         // In boxes of their own, for every flow would have room for the largest of these otherwise.
         match &tunnel.speaks {
             Speaks::Anything(proxy) => {
-                let (name, held) = (&tunnel.name, self.hold()?);
+                let (name, held) = (&tunnel.name, self.datagrams.hold()?);
                 carry(&self.connection, number, name, *proxy, visitor, held).await
             }
             Speaks::Socks5(auth) => {
@@ -238,7 +225,7 @@ impl Opener {
     ///
     /// If it fails by [`StreamError::Reset`], the code says why.
     pub async fn reach(&self, number: u32, target: Target) -> Result<Reached, FlowError> {
-        let held = self.hold()?;
+        let held = self.datagrams.hold()?;
         let (mut tx, mut rx) = open(&self.connection).await?;
         let header = FlowHeader::Asked(number, target).encode();
         tx.write(header.into()).await?;
