@@ -139,7 +139,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__client)
-            opts="-L -R -D -h -V --server-addr --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --password --password-file --name --identity --cert --pin --trust --congestion --idle-timeout --udp-timeout --drain --help --version"
+            opts="-L -R -D -h -V --server-addr --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --password --password-file --name --identity --cert --pin --trust --congestion --idle-timeout --udp-timeout --drain --log --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -223,6 +223,10 @@ _rstun() {
                     ;;
                 --drain)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
                     ;;
                 *)
@@ -411,7 +415,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__server)
-            opts="-h -V --addr --downstream --unix-dir --password --password-file --clients --cert --key --congestion --idle-timeout --udp-timeout --drain --allow-bench --audit-log --user --help --version"
+            opts="-h -V --addr --downstream --unix-dir --password --password-file --clients --cert --key --congestion --idle-timeout --udp-timeout --drain --allow-bench --audit-log --log --user --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -467,6 +471,10 @@ _rstun() {
                     ;;
                 --audit-log)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
                     ;;
                 --user)

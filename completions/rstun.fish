@@ -47,6 +47,8 @@ complete -c rstun -n "__fish_rstun_using_subcommand server" -l idle-timeout -d '
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l udp-timeout -d 'Silence after which a UDP flow is over, where its tunnel has no ?timeout=' -r
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l drain -d 'Time that open connections have to finish after Ctrl-C or SIGTERM' -r
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l audit-log -d 'File to add a line of JSON to for each login, refusal, tunnel and denied target' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l log -d 'What log lines look like' -r -f -a "text\t'For people, and for systemd\'s journal'
+json\t'An object a line, for programs'"
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l user -d 'User to go on as when the port is bound, if started by root' -r
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l allow-bench -d 'Let clients load this server with `rstun bench --server-addr`'
 complete -c rstun -n "__fish_rstun_using_subcommand server" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -72,6 +74,8 @@ newreno\t'What TCP did before that'"
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l idle-timeout -d 'Silence after which a connection is lost, with what goes through it; the other side may allow less' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l udp-timeout -d 'Silence after which a UDP flow is over, where its tunnel has no ?timeout=' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l drain -d 'Time that open connections have to finish after Ctrl-C or SIGTERM' -r
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l log -d 'What log lines look like' -r -f -a "text\t'For people, and for systemd\'s journal'
+json\t'An object a line, for programs'"
 complete -c rstun -n "__fish_rstun_using_subcommand client" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rstun -n "__fish_rstun_using_subcommand client" -s V -l version -d 'Print version'
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l server-addr -d 'Server to go through, by a running client of it or else by a connection of its own [default: that of the client that runs]' -r

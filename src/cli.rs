@@ -107,6 +107,10 @@ pub struct ServerFlags {
     #[arg(long, value_name = "FILE")]
     pub audit_log: Option<PathBuf>,
 
+    /// What is logged
+    #[command(flatten)]
+    pub log: LogFlags,
+
     /// User to go on as when the port is bound, if started by root
     #[cfg(unix)]
     #[arg(long, value_name = "NAME")]
@@ -200,6 +204,29 @@ pub struct DrainFlags {
         value_parser = clap::value_parser!(u64).range(0..=86_400)
     )]
     pub seconds: u64,
+}
+
+/// What is logged.
+#[derive(Args, Debug)]
+pub struct LogFlags {
+    /// What log lines look like
+    #[arg(
+        id = "log",
+        long = "log",
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t = LogFormat::Text
+    )]
+    pub format: LogFormat,
+}
+
+/// What log lines look like, as `--log` takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people, and for systemd's journal
+    Text,
+    /// An object a line, for programs
+    Json,
 }
 
 /// Flags of `rstun keygen`.

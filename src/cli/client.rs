@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{CongestionFlags, DrainFlags, IdleFlags, PasswordFlags, UdpFlags};
+use super::{CongestionFlags, DrainFlags, IdleFlags, LogFlags, PasswordFlags, UdpFlags};
 use crate::access;
 
 /// Flags of `rstun client`.
@@ -78,6 +78,10 @@ pub struct ClientFlags {
     /// How it ends
     #[command(flatten)]
     pub drain: DrainFlags,
+
+    /// What is logged
+    #[command(flatten)]
+    pub log: LogFlags,
 }
 
 /// Flags of `rstun connect`.

@@ -291,7 +291,9 @@ impl Program {
     pub(crate) fn nth_addr(&self, n: usize, part: &str) -> SocketAddr {
         let line = self.nth_line(n, part);
         let (_, rest) = line.split_once(part).expect("a line with the part");
-        let word = rest.split_whitespace().next().unwrap_or_default();
+        // Where lines are JSON, a quote ends what is said.
+        let mut words = rest.split(|c: char| c.is_whitespace() || c == '"');
+        let word = words.next().unwrap_or_default();
         word.trim_end_matches([',', ';', '.'])
             .parse()
             .unwrap_or_else(|error| panic!("{word:?} is not an address ({error}) in {line:?}"))
