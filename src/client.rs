@@ -21,7 +21,7 @@ use tracing::{debug, info, warn};
 use self::backoff::Backoff;
 use crate::config::ClientConfig;
 #[cfg(unix)]
-use crate::control::{self, ControlSocket, Greeting};
+use crate::control::{ControlSocket, Greeting};
 use crate::listener::{Listener, Origin, UdpListener, Visitor};
 use crate::session::{
     self, ALPN, FlowError, Instance, Local, LoggedIn, Opener, SessionError, Summons,
@@ -108,7 +108,10 @@ impl Client {
             listeners,
             stdio,
             #[cfg(unix)]
-            control: control_socket(&config),
+            control: match config.control {
+                true => ControlSocket::bind(Greeting::client(&config.server, &config.trust)),
+                false => None,
+            },
             stop,
             current: watch::Sender::new(None),
             config,
@@ -157,11 +160,14 @@ impl Client {
         }
         #[cfg(unix)]
         if let Some(control) = self.control.take() {
-            let (current, stop) = (self.current.subscribe(), self.stop.clone());
-            listening.spawn(async move {
-                let serve = callers::serve(control, current);
-                stop.run_until_cancelled(serve).await;
-            });
+            let desk = callers::Desk {
+                current: self.current.subscribe(),
+                stop: self.stop.clone(),
+                drain: self.config.drain,
+            };
+            // To the very end: until then somebody may ask how far it is.
+            listening
+                .spawn(async move { control.serve(|caller| desk.clone().answer(caller)).await });
         }
         info!("connecting to {}", self.config.server);
         let mut backoff = Backoff::new();
@@ -320,19 +326,6 @@ async fn carry_stdio(
     });
     // What is not written any more must look broken to the far side.
     carried.await.inspect_err(|_| end.abort())
-}
-
-/// Makes the socket by which others on this machine can use this client's connection.
-#[cfg(unix)]
-fn control_socket(config: &ClientConfig) -> Option<ControlSocket> {
-    if !config.control {
-        return None;
-    }
-    let greeting = Greeting::new(&config.server, &config.trust);
-    let socket = control::directory().and_then(|dir| ControlSocket::bind(&dir, greeting));
-    socket
-        .inspect_err(|e| warn!("no control socket, so `rstun connect` will not find us: {e}"))
-        .ok()
 }
 
 /// Hands a listener's visitors to whatever session there is, for ever.

@@ -43,6 +43,8 @@ pub mod connector;
 pub mod control;
 pub mod keygen;
 pub mod listener;
+#[cfg(unix)]
+pub mod orders;
 pub mod pace;
 #[cfg(unix)]
 pub mod privileges;
@@ -104,6 +106,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ClientConfig::new(flags).map(connect)
         }
         Command::Connect(flags) => ConnectConfig::new(flags).and_then(pipe),
+        #[cfg(unix)]
+        Command::Stop(flags) => Ok(order(orders::stop(flags))),
         Command::Keygen(flags) => Ok(keygen::run(&flags.into())),
         Command::Bench(flags) => bench::Plan::new(flags).map(|plan| {
             log(LevelFilter::WARN, None);
@@ -167,6 +171,12 @@ async fn pipe_through_running(config: &ConnectConfig) -> Option<Result<()>> {
         Ok(running) => Some(pipe(running?).await),
         Err(e) => Some(Err(e.into())),
     }
+}
+
+/// Has a program that runs do something.
+#[cfg(unix)]
+fn order(order: impl Future<Output = Result<()>>) -> Result<()> {
+    worker_runtime()?.block_on(order)
 }
 
 fn connect(config: ClientConfig) -> Result<()> {

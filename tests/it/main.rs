@@ -30,6 +30,7 @@ mod keygen;
 mod least_privilege;
 #[cfg(target_os = "linux")]
 mod limits;
+mod live;
 #[cfg(target_os = "linux")]
 mod lossy;
 #[cfg(target_os = "linux")]
