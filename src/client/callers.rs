@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::next_session;
+use super::visitors::next_session;
 use crate::control::{self, Caller, Reply, Request};
 use crate::session::{NO_TUNNEL, Opener};
 use crate::socket::Socket;
@@ -16,12 +16,27 @@ use crate::tunnel::Target;
 /// What a client has for those who call.
 #[derive(Clone, Debug)]
 pub(super) struct Desk {
-    pub(super) current: watch::Receiver<Option<Opener>>,
-    pub(super) stop: CancellationToken,
-    pub(super) drain: Duration,
+    current: watch::Receiver<Option<Opener>>,
+    stop: CancellationToken,
+    drain: Duration,
 }
 
 impl Desk {
+    /// For the session that there is at any time, of a client that stops by `stop`, and then has so
+    /// long to finish.
+    pub(super) fn new(
+        current: watch::Receiver<Option<Opener>>,
+        stop: &CancellationToken,
+        drain: Duration,
+    ) -> Self {
+        let stop = stop.clone();
+        Self {
+            current,
+            stop,
+            drain,
+        }
+    }
+
     /// Answers one who calls.
     pub(super) async fn answer(self, caller: Caller) -> io::Result<()> {
         let (request, passed) = caller.request().await?;
