@@ -34,6 +34,9 @@ _rstun() {
             rstun,server)
                 cmd="rstun__subcmd__server"
                 ;;
+            rstun,stop)
+                cmd="rstun__subcmd__stop"
+                ;;
             rstun__subcmd__help,bench)
                 cmd="rstun__subcmd__help__subcmd__bench"
                 ;;
@@ -52,6 +55,9 @@ _rstun() {
             rstun__subcmd__help,server)
                 cmd="rstun__subcmd__help__subcmd__server"
                 ;;
+            rstun__subcmd__help,stop)
+                cmd="rstun__subcmd__help__subcmd__stop"
+                ;;
             *)
                 ;;
         esac
@@ -59,7 +65,7 @@ _rstun() {
 
     case "${cmd}" in
         rstun)
-            opts="-h -V --help --version server client connect keygen bench help"
+            opts="-h -V --help --version server client connect stop keygen bench help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -287,7 +293,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__help)
-            opts="server client connect keygen bench help"
+            opts="server client connect stop keygen bench help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -371,6 +377,20 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__help__subcmd__server)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__help__subcmd__stop)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -478,6 +498,28 @@ _rstun() {
                     return 0
                     ;;
                 --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__stop)
+            opts="-h -V --pid --socket --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --pid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

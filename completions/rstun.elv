@@ -25,6 +25,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand server 'Stand where both sides reach it, and carry clients'' tunnels'
             cand client 'Connect to a server, and keep tunnels up'
             cand connect 'Connect standard input and output to a target at the server''s side, once'
+            cand stop 'Have a server or a client that runs end in order'
             cand keygen 'Make a key and a certificate for a server, or a client''s key or secret'
             cand bench 'Measure what a tunnel does, on this machine or to a server'
             cand help 'Print this message or the help of the given subcommand(s)'
@@ -93,6 +94,14 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand -V 'Print version'
             cand --version 'Print version'
         }
+        &'rstun;stop'= {
+            cand --pid 'The process that is meant, where several run'
+            cand --socket 'Its control socket, where it is not in a usual place'
+            cand -h 'Print help'
+            cand --help 'Print help'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
         &'rstun;keygen'= {
             cand --out-dir 'Directory for the files, made if it is not there'
             cand --host 'Name or IP address to write into the certificate, repeatable'
@@ -129,6 +138,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand server 'Stand where both sides reach it, and carry clients'' tunnels'
             cand client 'Connect to a server, and keep tunnels up'
             cand connect 'Connect standard input and output to a target at the server''s side, once'
+            cand stop 'Have a server or a client that runs end in order'
             cand keygen 'Make a key and a certificate for a server, or a client''s key or secret'
             cand bench 'Measure what a tunnel does, on this machine or to a server'
             cand help 'Print this message or the help of the given subcommand(s)'
@@ -138,6 +148,8 @@ set edit:completion:arg-completer[rstun] = {|@words|
         &'rstun;help;client'= {
         }
         &'rstun;help;connect'= {
+        }
+        &'rstun;help;stop'= {
         }
         &'rstun;help;keygen'= {
         }

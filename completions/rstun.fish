@@ -29,6 +29,7 @@ complete -c rstun -n "__fish_rstun_needs_command" -s V -l version -d 'Print vers
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "server" -d 'Stand where both sides reach it, and carry clients\' tunnels'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "client" -d 'Connect to a server, and keep tunnels up'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "connect" -d 'Connect standard input and output to a target at the server\'s side, once'
+complete -c rstun -n "__fish_rstun_needs_command" -f -a "stop" -d 'Have a server or a client that runs end in order'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "keygen" -d 'Make a key and a certificate for a server, or a client\'s key or secret'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "bench" -d 'Measure what a tunnel does, on this machine or to a server'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -92,6 +93,10 @@ cubic\t'What most of TCP does'
 newreno\t'What TCP did before that'"
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -s V -l version -d 'Print version'
+complete -c rstun -n "__fish_rstun_using_subcommand stop" -l pid -d 'The process that is meant, where several run' -r
+complete -c rstun -n "__fish_rstun_using_subcommand stop" -l socket -d 'Its control socket, where it is not in a usual place' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand stop" -s h -l help -d 'Print help'
+complete -c rstun -n "__fish_rstun_using_subcommand stop" -s V -l version -d 'Print version'
 complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l out-dir -d 'Directory for the files, made if it is not there' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l host -d 'Name or IP address to write into the certificate, repeatable' -r
 complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l client -d 'Make a key for this client in place of a server\'s, in NAME.pem, and print the client\'s entry' -r
@@ -123,9 +128,10 @@ first-use\t'Nobody the first time; then its certificate has to stay the same'"
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l json -d 'Print JSON in place of a table'
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -s V -l version -d 'Print version'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect keygen bench help" -f -a "server" -d 'Stand where both sides reach it, and carry clients\' tunnels'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect keygen bench help" -f -a "client" -d 'Connect to a server, and keep tunnels up'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect keygen bench help" -f -a "connect" -d 'Connect standard input and output to a target at the server\'s side, once'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect keygen bench help" -f -a "keygen" -d 'Make a key and a certificate for a server, or a client\'s key or secret'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect keygen bench help" -f -a "bench" -d 'Measure what a tunnel does, on this machine or to a server'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect keygen bench help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop keygen bench help" -f -a "server" -d 'Stand where both sides reach it, and carry clients\' tunnels'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop keygen bench help" -f -a "client" -d 'Connect to a server, and keep tunnels up'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop keygen bench help" -f -a "connect" -d 'Connect standard input and output to a target at the server\'s side, once'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop keygen bench help" -f -a "stop" -d 'Have a server or a client that runs end in order'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop keygen bench help" -f -a "keygen" -d 'Make a key and a certificate for a server, or a client\'s key or secret'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop keygen bench help" -f -a "bench" -d 'Measure what a tunnel does, on this machine or to a server'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop keygen bench help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -4,6 +4,8 @@
 //! `rstund` or `rstunc` it is the server or the client at once.
 
 mod client;
+#[cfg(unix)]
+mod control;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 pub use client::{ClientFlags, ConnectFlags, CredentialFlags, Mode, TrustBy, TrustFlags};
+#[cfg(unix)]
+pub use control::{RunningFlags, StopFlags};
 
 use self::client::client_name;
 
@@ -41,6 +45,9 @@ pub enum Command {
     Client(ClientFlags),
     /// Connect standard input and output to a target at the server's side, once
     Connect(ConnectFlags),
+    /// Have a server or a client that runs end in order
+    #[cfg(unix)]
+    Stop(StopFlags),
     /// Make a key and a certificate for a server, or a client's key or secret
     Keygen(KeygenFlags),
     /// Measure what a tunnel does, on this machine or to a server

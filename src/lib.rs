@@ -44,6 +44,8 @@ pub mod control;
 pub mod keygen;
 pub mod listener;
 pub mod log;
+#[cfg(unix)]
+pub mod orders;
 pub mod pace;
 #[cfg(unix)]
 pub mod privileges;
@@ -113,6 +115,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             log.start(LevelFilter::ERROR, None);
             pipe(config)
         }),
+        #[cfg(unix)]
+        Command::Stop(flags) => Ok(order(orders::stop(flags))),
         Command::Keygen(flags) => Ok(keygen::run(&flags.into())),
         Command::Bench(flags) => bench::Plan::new(flags).map(|plan| {
             log.start(LevelFilter::WARN, None);
@@ -169,6 +173,12 @@ async fn pipe_through_running(config: &ConnectConfig) -> Option<Result<()>> {
         Ok(running) => Some(pipe(running?).await),
         Err(e) => Some(Err(e.into())),
     }
+}
+
+/// Has a program that runs do something.
+#[cfg(unix)]
+fn order(order: impl Future<Output = Result<()>>) -> Result<()> {
+    worker_runtime()?.block_on(order)
 }
 
 fn connect(config: ClientConfig) -> Result<()> {

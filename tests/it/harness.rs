@@ -101,6 +101,8 @@ impl Site {
             .current_dir(self.dir.path())
             .env("HOME", self.dir.path())
             .env("XDG_RUNTIME_DIR", self.path("run"))
+            .env("TMPDIR", self.path("run"))
+            .env_remove("RUNTIME_DIRECTORY")
             .env_remove("XDG_CONFIG_HOME")
             .env_remove("XDG_STATE_HOME")
             .env_remove("RSTUN_PASSWORD")
@@ -309,6 +311,11 @@ impl Program {
     /// Waits for a server to be ready and returns its address.
     pub(crate) fn server_addr(&self) -> SocketAddr {
         self.addr("listening on ")
+    }
+
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// A file about it in /proc.
