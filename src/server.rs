@@ -222,7 +222,7 @@ async fn serve((newcomer, connection): Greeted, shared: Arc<Shared>) {
     let Some(seat) = stop.run_until_cancelled(take).await else {
         return;
     };
-    let welcome = newcomer.welcome(shared.udp_idle, async || seat.bury_the_dead().await);
+    let welcome = newcomer.welcome(shared.udp_idle, seat.make_room());
     let why = match stop
         .run_until_cancelled(timeout(LOGIN_DEADLINE, welcome))
         .await

@@ -1,9 +1,10 @@
 //! A session: an authenticated client on a connection, seen from either side.
 //!
-//! After [login] both sides do the same: carry flows, and end in order. Each tunnel
-//! is known by its number, its place in the client's login. The side that listens opens a stream
-//! for each visitor; the other side dials.
+//! After [login] both sides do the same: carry flows, and end in order. Each tunnel is known by a
+//! number that the client has chosen. The side that listens opens a stream for each visitor; the other
+//! side dials. Tunnels come and go while it runs ([changes]).
 
+mod changes;
 mod control;
 mod datagram;
 mod dial;
@@ -11,9 +12,11 @@ mod flow;
 mod guest;
 mod hearing;
 mod http;
+mod lanes;
 mod local;
 mod login;
 mod socks5;
+mod tunnels;
 mod welcome;
 
 use std::collections::HashMap;
@@ -28,9 +31,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug};
 
+use self::changes::Changes;
 use self::control::Control;
 use self::datagram::Datagrams;
-use self::dial::Dialed;
+use self::dial::{Dialed, Dialing};
 use self::guest::Guest;
 use crate::listener::Listener;
 use crate::transport::{CloseCode, Connection, Lost, Receiver, ResetCode, Sender, StreamError};
@@ -38,11 +42,12 @@ use crate::tunnel::Target;
 use crate::wire::{DecodeError, Message};
 
 pub use crate::wire::{ALPN, NO_TUNNEL};
+pub use changes::OpenError;
 pub use datagram::Association;
 pub use flow::{FlowError, Opener, Reached};
 pub use local::Local;
 pub use login::{Instance, LoggedIn, greet, login};
-pub use welcome::Newcomer;
+pub use welcome::{MakeRoom, Newcomer};
 
 /// Why there is no session.
 #[derive(Debug, Error)]
@@ -153,10 +158,13 @@ pub struct Session {
     role: Role,
     connection: Connection,
     control: Control,
-    /// What the peer may have dialed here, by the tunnel's number.
-    dialed: Arc<HashMap<u32, Dialed>>,
-    /// Where this side listens for the session's own sake, by the tunnel's number.
+    /// What the peer may have dialed here.
+    dialing: Arc<Dialing>,
+    /// Where this side listens for the session's own sake, by the tunnel's number: at first what is to
+    /// be listened to, then a task for each.
     listeners: Vec<(u32, Local, Listener)>,
+    listening: HashMap<u32, JoinSet<()>>,
+    changes: Changes,
     opener: Opener,
     datagrams: Arc<Datagrams>,
     flows: TaskTracker,
@@ -185,10 +193,11 @@ impl Session {
             let dialed = Dialed::new(name, target, guest.cloned());
             (number, dialed)
         });
-        let dialed = Arc::new(dialed.chain(own).collect());
+        let dialing = Arc::new(Dialing::new(dialed.chain(own)));
+        let (sender, changes) = Changes::new();
         let datagrams = Datagrams::new(
             connection.clone(),
-            Arc::clone(&dialed),
+            Arc::clone(&dialing),
             udp_idle,
             token.clone(),
             role.guest().map(|guest| guest.identity.clone()),
@@ -201,13 +210,16 @@ impl Session {
             token.clone(),
             draining.clone(),
             deaf.subscribe(),
+            sender,
         );
         Self {
             role,
             connection,
             control,
-            dialed,
+            dialing,
             listeners,
+            listening: HashMap::new(),
+            changes,
             opener,
             datagrams,
             flows,
@@ -235,7 +247,7 @@ impl Session {
     ) -> Ended {
         // However this ends, no flow outlives it.
         let _guard = self.token.clone().drop_guard();
-        let mut listening = self.listen();
+        self.listen();
         self.datagrams.start();
         let connection = self.connection.clone();
         let mut credit = std::pin::pin!(connection.exchange_credit());
@@ -254,7 +266,7 @@ impl Session {
                 () = stop.cancelled(), if !stopping => {
                     let end = Instant::now() + drain;
                     deadline = Some(end);
-                    self.stop(&mut listening, end).await;
+                    self.stop(end).await;
                 }
                 () = summons.leave.cancelled() => break Ended::Superseded,
                 () = summons.probe.notified(), if doubt.is_none() => {
@@ -273,17 +285,23 @@ impl Session {
                     break Ended::Stopped;
                 }
                 () = self.flows.wait(), if stopping => break Ended::Stopped,
-                message = self.control.read() => match message {
-                    Ok(Message::Drain) => self.drain(&mut listening),
-                    Ok(_) => break self.give_up(&SessionError::Unexpected).await,
-                    Err(e) => break self.give_up(&e).await,
-                },
+                event = self.changes.next(&mut self.control) => {
+                    let taken = match event {
+                        Ok(event) => self.take(event).await,
+                        Err(e) => Err(e),
+                    };
+                    if let Err(e) = taken {
+                        break self.give_up(&e).await;
+                    }
+                }
                 () = &mut credit => break self.give_up(&SessionError::Unexpected).await,
                 () = &mut hearing => unreachable!("it listens for ever"),
                 Ok((tx, rx)) = connection.accept() => self.accept(tx, rx, stopping),
             }
         };
-        listening.shutdown().await;
+        for (_, mut listening) in self.listening.drain() {
+            listening.shutdown().await;
+        }
         self.end(ended).await
     }
 
@@ -306,18 +324,17 @@ impl Session {
     }
 
     /// Carries the visitors of all that this side listens on for the session's sake.
-    fn listen(&mut self) -> JoinSet<()> {
-        let mut listening = JoinSet::new();
+    fn listen(&mut self) {
         for (number, tunnel, listener) in std::mem::take(&mut self.listeners) {
             let opener = self.opener.clone();
-            listening.spawn(async move { opener.carry_all(number, tunnel, listener).await });
+            let carry = async move { opener.carry_all(number, tunnel, listener).await };
+            self.listening.entry(number).or_default().spawn(carry);
         }
-        listening
     }
 
     /// Takes no new flows from now on, and has the peer know, which may take until `end`.
-    async fn stop(&mut self, listening: &mut JoinSet<()>, end: Instant) {
-        self.drain(listening);
+    async fn stop(&mut self, end: Instant) {
+        self.drain();
         self.flows.close();
         // It fails with the connection, whose end is waited for elsewhere; and it may take as long as
         // a peer likes that reads nothing.
@@ -325,9 +342,9 @@ impl Session {
     }
 
     /// Takes no new flows from now on.
-    fn drain(&self, listening: &mut JoinSet<()>) {
+    fn drain(&mut self) {
         self.draining.cancel();
-        listening.abort_all();
+        self.listening.values_mut().for_each(JoinSet::abort_all);
     }
 
     fn accept(&self, mut tx: Sender, mut rx: Receiver, stopping: bool) {
@@ -336,11 +353,11 @@ impl Session {
             rx.stop(ResetCode::Draining);
             return;
         }
-        let dialed = self.dialed.clone();
+        let dialing = self.dialing.clone();
         let token = self.token.clone();
         let carried = async move {
             // A future holds what it is given a second time; in a box that costs a pointer.
-            let flow = Box::pin(dial::accept(tx, rx, &dialed));
+            let flow = Box::pin(dial::accept(tx, rx, &dialing));
             token.run_until_cancelled(flow).await;
         };
         self.flows.spawn(carried.instrument(flow::span()));

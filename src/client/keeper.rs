@@ -1,6 +1,7 @@
 //! What keeps a session with one server up: it connects, logs in, carries flows through the session to
 //! its end, and begins again after a while.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +15,11 @@ use tracing::{debug, info, warn};
 use super::ClientError;
 use super::backoff::Backoff;
 use super::connecting::{self, CONNECT_DEADLINE};
+use super::tunnels::Book;
 use crate::config::ClientConfig;
-use crate::session::{self, ALPN, Instance, LoggedIn, Opener, SessionError, Summons};
+use crate::session::{
+    self, ALPN, Instance, LoggedIn, OpenError, Opener, Session, SessionError, Summons,
+};
 use crate::transport::{CloseCode, Connection, Lost};
 
 /// Head start of a connection that was out of hearing over one made since: the older has the flows. It
@@ -32,17 +36,20 @@ pub(super) struct Keeper {
     tls: Arc<rustls::ClientConfig>,
     instance: Instance,
     stop: CancellationToken,
+    /// The tunnels that there are to be.
+    book: Book,
     /// The session that there is at any time.
     current: watch::Sender<Option<Opener>>,
 }
 
 impl Keeper {
     /// One that has not begun, and that stops when `stop` is cancelled.
-    pub(super) fn new(config: ClientConfig, stop: CancellationToken) -> Result<Self> {
+    pub(super) fn new(config: ClientConfig, book: Book, stop: CancellationToken) -> Result<Self> {
         Ok(Self {
             tls: Arc::new(config.trust.config(ALPN, config.credential.key())?),
             instance: std::array::from_fn(|_| fastrand::u8(..)),
             stop,
+            book,
             current: watch::Sender::new(None),
             config,
         })
@@ -97,38 +104,41 @@ impl Keeper {
     }
 
     /// Logs in to the server, over this connection or a new one.
-    async fn log_in(&self, connection: Option<Connection>) -> Result<LoggedIn, SessionError> {
+    async fn log_in(&self, connection: Option<Connection>) -> Result<Begun, SessionError> {
         let connection = match connection {
             Some(connection) => connection,
             None => self.connect().await?,
         };
         let remote = connection.remote_address();
-        let tunnels = &self.config.tunnels;
+        let mut entries = self.book.borrow().clone();
+        entries.retain(|entry| entry.is_certain());
+        let tunnels = entries.iter().map(|e| (e.number, e.tunnel.clone()));
+        let tunnels: Vec<_> = tunnels.collect();
         let credential = &self.config.credential;
         let idle = self.config.udp_idle;
-        let login = session::login(connection, credential, self.instance, tunnels, idle);
+        let login = session::login(connection, credential, self.instance, &tunnels, idle);
         let logged_in = timeout(CONNECT_DEADLINE, login)
             .await
             .map_err(|_| SessionError::Lost(Lost::TimedOut))??;
         info!("connected to {remote}");
-        for (tunnel, listening) in tunnels.iter().zip(&logged_in.listening) {
-            if let Some(addr) = listening {
-                info!("{tunnel}: the server listens on {addr}");
-            }
+        let LoggedIn { session, listening } = logged_in;
+        for (entry, listening) in entries.iter().zip(listening) {
+            entry.judge(Ok(listening));
         }
-        Ok(logged_in)
+        let open = entries.iter().map(|entry| entry.number).collect();
+        Ok(Begun { session, open })
     }
 
     /// Runs a session to its end; visitors are carried through it as long as it takes them. One that
     /// has become deaf ends when another connection can be had before it is heard again.
-    async fn carry(&self, logged_in: LoggedIn) -> Ended {
-        let session = logged_in.session;
+    async fn carry(&self, Begun { session, open }: Begun) -> Ended {
         let opener = session.opener();
         self.current.send_replace(Some(opener.clone()));
         let summons = Summons::default();
         let mut run = pin!(session.run(&self.stop, &summons, self.config.drain));
         let ended = tokio::select! {
             ended = &mut run => ended.into(),
+            () = self.keep_to_the_book(&opener, open) => unreachable!("it never ends"),
             connection = self.replacement(&opener) => {
                 summons.leave.cancel();
                 match run.await {
@@ -139,6 +149,44 @@ impl Keeper {
         };
         self.current.send_replace(None);
         ended
+    }
+
+    /// Has a session open and close tunnels as the book says, for ever; it begins with these.
+    async fn keep_to_the_book(&self, opener: &Opener, mut open: BTreeSet<u32>) {
+        let mut book = self.book.clone();
+        let mut refused = BTreeSet::new();
+        loop {
+            let wanted = book.borrow_and_update().clone();
+            let numbers: BTreeSet<_> = wanted.iter().map(|entry| entry.number).collect();
+            for gone in open.difference(&numbers) {
+                opener.close_tunnel(*gone, self.config.drain).await;
+            }
+            open.retain(|number| numbers.contains(number));
+            for entry in wanted {
+                let number = entry.number;
+                // Nobody may want it any more by now.
+                if book.has_changed().unwrap_or(true) {
+                    break;
+                }
+                if open.contains(&number) || refused.contains(&number) {
+                    continue;
+                }
+                match opener.open_tunnel(number, &entry.tunnel).await {
+                    Ok(listening) => {
+                        open.insert(number);
+                        entry.judge(Ok(listening));
+                    }
+                    Err(OpenError::Refused(why)) => {
+                        refused.insert(number);
+                        entry.judge(Err(why));
+                    }
+                    Err(OpenError::Lost) => {}
+                }
+            }
+            if book.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Waits for a connection to take the place of one that is out of hearing. Cancel-safe.
@@ -161,6 +209,12 @@ impl Keeper {
             }
         }
     }
+}
+
+/// A session that has begun, with the tunnels of these numbers.
+struct Begun {
+    session: Session,
+    open: BTreeSet<u32>,
 }
 
 /// How a session of the client's ended.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,8 @@ use tracing::{Instrument, Span, debug, debug_span, field};
 use super::datagram::{Association, Datagrams, Tunnel};
 use super::http::Stream;
 use super::local::{Local, Speaks};
+use super::lanes::Lanes;
+use super::changes::Change;
 use super::{http, socks5};
 use crate::access::Held;
 use crate::listener::{Listener, UdpListener, Visitor};
@@ -93,6 +95,9 @@ pub struct Opener {
     token: CancellationToken,
     draining: CancellationToken,
     deaf: watch::Receiver<bool>,
+    lanes: Arc<Lanes>,
+    /// What the client wants changed.
+    pub(super) changes: mpsc::Sender<Change>,
 }
 
 impl Opener {
@@ -103,15 +108,23 @@ impl Opener {
         token: CancellationToken,
         draining: CancellationToken,
         deaf: watch::Receiver<bool>,
+        changes: mpsc::Sender<Change>,
     ) -> Self {
         Self {
             connection,
             datagrams,
             flows,
+            lanes: Arc::new(Lanes::new(&token, &draining)),
             token,
             draining,
             deaf,
+            changes,
         }
+    }
+
+    /// What the flows of each tunnel have in common.
+    pub(super) fn lanes(&self) -> &Lanes {
+        &self.lanes
     }
 
     /// Whether new flows are still taken.
@@ -168,8 +181,9 @@ impl Opener {
         let carry = self
             .datagrams
             .carry_all(tunnel, &listener.port, listener.timeout);
-        let carry = self.draining.run_until_cancelled(carry);
-        self.token.run_until_cancelled(carry).await;
+        let lane = self.lanes.get(number);
+        let carry = lane.draining.run_until_cancelled(carry);
+        lane.token.run_until_cancelled(carry).await;
     }
 
     /// Carries one visitor through the tunnel of this number, in a task of the session's.

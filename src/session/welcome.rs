@@ -1,6 +1,8 @@
 //! What a client that has logged in gets: its tunnels, if it may have all of them.
 
+use std::fmt;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +26,30 @@ const RESOLUTION: Duration = Duration::from_secs(2);
 /// Longest that a client may take to go after it was refused a tunnel.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// Ends those of a client's own sessions that are dead, so that what they have is free.
+#[derive(Clone)]
+pub struct MakeRoom(Arc<dyn Fn() -> Ending + Send + Sync>);
+
+type Ending = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl MakeRoom {
+    /// By this.
+    pub fn new(by: impl Fn() -> Ending + Send + Sync + 'static) -> Self {
+        Self(Arc::new(by))
+    }
+
+    /// Does it. Cancel-safe.
+    pub(super) async fn make(&self) {
+        (self.0)().await;
+    }
+}
+
+impl fmt::Debug for MakeRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MakeRoom")
+    }
+}
+
 /// A client that has shown who it is, and has not been answered yet.
 #[derive(Debug)]
 pub struct Newcomer {
@@ -37,18 +63,49 @@ pub struct Newcomer {
     changes: watch::Receiver<Arc<Access>>,
 }
 
-/// What became of the tunnels that a client asked for.
-#[derive(Default)]
-struct Opened {
-    grants: Vec<Grant>,
-    dialed: Vec<(u32, String, Target)>,
-    listeners: Vec<(u32, Local, Listener)>,
-    held: Option<Held>,
+/// What became of tunnels that a client asked for.
+#[derive(Debug, Default)]
+pub(super) struct Opened {
+    pub(super) grants: Vec<Grant>,
+    pub(super) dialed: Vec<(u32, String, Target)>,
+    pub(super) listeners: Vec<(u32, Local, Listener)>,
+    pub(super) held: Option<Held>,
     /// Whether something was not to be had because another session has it.
-    taken: bool,
+    pub(super) taken: bool,
 }
 
 impl Opened {
+    /// Opens tunnels for a client that may do this.
+    pub(super) async fn new(
+        identity: &Arc<Identity>,
+        access: &Access,
+        tunnels: &[Request],
+    ) -> Self {
+        let mut opened = Self {
+            held: identity.take_tunnels(tunnels.len()),
+            ..Self::default()
+        };
+        if opened.held.is_none() {
+            let most = access.max_tunnels;
+            let why = format!("the server lets this client have {most} tunnels in all");
+            opened.grants = vec![Grant::Refused(why); tunnels.len()];
+            opened.taken = true;
+            return opened;
+        }
+        for tunnel in tunnels {
+            let (number, name) = (tunnel.number, tunnel.to_string());
+            let grant = match &tunnel.half {
+                Half::Dial(target) => opened.dial(number, name, target, access).await,
+                Half::Listen(listen, proxy) => {
+                    let local = Local::new(name, listen, *proxy);
+                    opened.listen(number, local, listen, access)
+                }
+            };
+            opened.grants.push(grant);
+        }
+        opened
+    }
+
     async fn dial(&mut self, number: u32, name: String, target: &Target, access: &Access) -> Grant {
         match may_reach(access, target).await {
             Ok(()) => {
@@ -103,12 +160,12 @@ impl Newcomer {
     pub async fn welcome(
         mut self,
         udp_idle: Duration,
-        make_room: impl AsyncFnOnce(),
+        make_room: MakeRoom,
     ) -> Result<Session, SessionError> {
         let mut opened = self.open().await;
         if opened.taken {
             drop(opened);
-            make_room().await;
+            make_room.make().await;
             opened = self.open().await;
         }
         let tunnels = self.tunnels.iter().map(Request::to_string);
@@ -132,7 +189,14 @@ impl Newcomer {
         };
         self.control.write(&answer).await?;
         let from = self.connection.remote_address();
-        let guest = Guest::new(self.identity, from, self.tunnels, self.changes, held);
+        let guest = Guest::new(
+            self.identity,
+            from,
+            self.tunnels,
+            self.changes,
+            held,
+            make_room,
+        );
         Ok(Session::new(
             Role::Server(Arc::new(guest)),
             self.connection,
@@ -144,28 +208,8 @@ impl Newcomer {
     }
 
     async fn open(&mut self) -> Opened {
-        let mut opened = Opened::default();
         let access = self.changes.borrow_and_update().clone();
-        opened.held = self.identity.take_tunnels(self.tunnels.len());
-        if opened.held.is_none() {
-            let most = access.max_tunnels;
-            let why = format!("the server lets this client have {most} tunnels in all");
-            opened.grants = vec![Grant::Refused(why); self.tunnels.len()];
-            opened.taken = true;
-            return opened;
-        }
-        for (number, tunnel) in (0..).zip(&self.tunnels) {
-            let name = tunnel.to_string();
-            let grant = match &tunnel.half {
-                Half::Dial(target) => opened.dial(number, name, target, &access).await,
-                Half::Listen(listen, proxy) => {
-                    let local = Local::new(name, listen, *proxy);
-                    opened.listen(number, local, listen, &access)
-                }
-            };
-            opened.grants.push(grant);
-        }
-        opened
+        Opened::new(&self.identity, &access, &self.tunnels).await
     }
 
     /// Tells a client what it does not get, and lets it go.

@@ -383,7 +383,8 @@ fn hostile<T>(
             .expect("a connection");
         let password = Password::new(PASSWORD.to_owned().into()).expect("a password");
         let credential = Credential::Password(password);
-        let tunnels = Mapping::parse(Direction::Out, &format!("udp://9^{target}")).expect("one");
+        let parsed = Mapping::parse(Direction::Out, &format!("udp://9^{target}")).expect("one");
+        let tunnels: Vec<_> = (0..).zip(parsed).collect();
         let idle = Duration::from_secs(60);
         let login = session::login(connection.clone(), &credential, [9; 16], &tunnels, idle);
         let _session = login.await.expect("a session");

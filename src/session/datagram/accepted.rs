@@ -144,7 +144,11 @@ impl Datagrams {
     /// Finds the flow's target, and carries packets until neither side has any for long enough, or
     /// the target may not be reached, or no more.
     async fn reach(&self, id: FlowId, introduction: &Introduction) -> Result<(), Refusal> {
-        let (dialed, target) = dial::find(&introduction.header, &self.dialed)
+        let header = &introduction.header;
+        let dialed = self.dialing.get(dial::number(header));
+        let found = dialed.as_ref();
+        let (dialed, target) = found
+            .and_then(|it| Some((&**it, it.target(header)?)))
             .ok_or_else(|| (ResetCode::NotAllowed, "no such tunnel".to_owned()))?;
         let carried = async {
             let dialing = dialed.dial_udp(target).await?;
