@@ -74,7 +74,7 @@ use tracing_subscriber::prelude::*;
 use crate::audit::AuditLog;
 use crate::cli::{Command, ServerFlags};
 use crate::client::Client;
-use crate::config::{ClientConfig, ConnectConfig, ServerConfig};
+use crate::config::{ClientConfig, ConnectConfig, NotUnderstood, ServerConfig};
 #[cfg(unix)]
 use crate::control::Running;
 use crate::server::Server;
@@ -90,11 +90,12 @@ const EXIT_INTERRUPTED: i32 = 130;
 
 /// Runs the program with the arguments of a process, its name first.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match cli::parse_from(args) {
-        Ok(cli) => cli,
-        Err(e) => return explain(&e),
+    let asked = match config::read(args) {
+        Ok(asked) => asked,
+        Err(NotUnderstood::CommandLine(e)) => return explain(&e),
+        Err(NotUnderstood::Settings(e)) => return fail(&e, ExitCode::from(EXIT_USAGE)),
     };
-    let started = match cli.command {
+    let started = match asked.cli.command {
         Command::Server(flags) => open_audit_log(&flags).and_then(|audit| {
             log(LevelFilter::INFO, audit);
             ServerConfig::new(flags).map(serve)
@@ -113,7 +114,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match started {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(e)) => fail(&e, ExitCode::FAILURE),
-        Err(e) => fail(&e, ExitCode::from(EXIT_USAGE)),
+        Err(e) => fail(&asked.origins.explain(&e), ExitCode::from(EXIT_USAGE)),
     }
 }
 
