@@ -28,6 +28,7 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('server', 'server', [CompletionResultType]::ParameterValue, 'Stand where both sides reach it, and carry clients'' tunnels')
             [CompletionResult]::new('client', 'client', [CompletionResultType]::ParameterValue, 'Connect to a server, and keep tunnels up')
             [CompletionResult]::new('connect', 'connect', [CompletionResultType]::ParameterValue, 'Connect standard input and output to a target at the server''s side, once')
+            [CompletionResult]::new('stop', 'stop', [CompletionResultType]::ParameterValue, 'Have a server or a client that runs end in order')
             [CompletionResult]::new('keygen', 'keygen', [CompletionResultType]::ParameterValue, 'Make a key and a certificate for a server, or a client''s key or secret')
             [CompletionResult]::new('bench', 'bench', [CompletionResultType]::ParameterValue, 'Measure what a tunnel does, on this machine or to a server')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
@@ -48,6 +49,7 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('--udp-timeout', '--udp-timeout', [CompletionResultType]::ParameterName, 'Silence after which a UDP flow is over, where its tunnel has no ?timeout=')
             [CompletionResult]::new('--drain', '--drain', [CompletionResultType]::ParameterName, 'Time that open connections have to finish after Ctrl-C or SIGTERM')
             [CompletionResult]::new('--audit-log', '--audit-log', [CompletionResultType]::ParameterName, 'File to add a line of JSON to for each login, refusal, tunnel and denied target')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What log lines look like')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'User to go on as when the port is bound, if started by root')
             [CompletionResult]::new('--allow-bench', '--allow-bench', [CompletionResultType]::ParameterName, 'Let clients load this server with `rstun bench --server-addr`')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
@@ -78,6 +80,7 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('--idle-timeout', '--idle-timeout', [CompletionResultType]::ParameterName, 'Silence after which a connection is lost, with what goes through it; the other side may allow less')
             [CompletionResult]::new('--udp-timeout', '--udp-timeout', [CompletionResultType]::ParameterName, 'Silence after which a UDP flow is over, where its tunnel has no ?timeout=')
             [CompletionResult]::new('--drain', '--drain', [CompletionResultType]::ParameterName, 'Time that open connections have to finish after Ctrl-C or SIGTERM')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What log lines look like')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
@@ -97,6 +100,15 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('--congestion', '--congestion', [CompletionResultType]::ParameterName, 'Congestion control of what this side sends')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'rstun;stop' {
+            [CompletionResult]::new('--pid', '--pid', [CompletionResultType]::ParameterName, 'The process that is meant, where several run')
+            [CompletionResult]::new('--socket', '--socket', [CompletionResultType]::ParameterName, 'Its control socket, where it is not in a usual place')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
             [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             break
@@ -139,6 +151,7 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('server', 'server', [CompletionResultType]::ParameterValue, 'Stand where both sides reach it, and carry clients'' tunnels')
             [CompletionResult]::new('client', 'client', [CompletionResultType]::ParameterValue, 'Connect to a server, and keep tunnels up')
             [CompletionResult]::new('connect', 'connect', [CompletionResultType]::ParameterValue, 'Connect standard input and output to a target at the server''s side, once')
+            [CompletionResult]::new('stop', 'stop', [CompletionResultType]::ParameterValue, 'Have a server or a client that runs end in order')
             [CompletionResult]::new('keygen', 'keygen', [CompletionResultType]::ParameterValue, 'Make a key and a certificate for a server, or a client''s key or secret')
             [CompletionResult]::new('bench', 'bench', [CompletionResultType]::ParameterValue, 'Measure what a tunnel does, on this machine or to a server')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
@@ -151,6 +164,9 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             break
         }
         'rstun;help;connect' {
+            break
+        }
+        'rstun;help;stop' {
             break
         }
         'rstun;help;keygen' {

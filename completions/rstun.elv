@@ -25,6 +25,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand server 'Stand where both sides reach it, and carry clients'' tunnels'
             cand client 'Connect to a server, and keep tunnels up'
             cand connect 'Connect standard input and output to a target at the server''s side, once'
+            cand stop 'Have a server or a client that runs end in order'
             cand keygen 'Make a key and a certificate for a server, or a client''s key or secret'
             cand bench 'Measure what a tunnel does, on this machine or to a server'
             cand help 'Print this message or the help of the given subcommand(s)'
@@ -44,6 +45,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --udp-timeout 'Silence after which a UDP flow is over, where its tunnel has no ?timeout='
             cand --drain 'Time that open connections have to finish after Ctrl-C or SIGTERM'
             cand --audit-log 'File to add a line of JSON to for each login, refusal, tunnel and denied target'
+            cand --log 'What log lines look like'
             cand --user 'User to go on as when the port is bound, if started by root'
             cand --allow-bench 'Let clients load this server with `rstun bench --server-addr`'
             cand -h 'Print help (see more with ''--help'')'
@@ -73,6 +75,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --idle-timeout 'Silence after which a connection is lost, with what goes through it; the other side may allow less'
             cand --udp-timeout 'Silence after which a UDP flow is over, where its tunnel has no ?timeout='
             cand --drain 'Time that open connections have to finish after Ctrl-C or SIGTERM'
+            cand --log 'What log lines look like'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
             cand -V 'Print version'
@@ -91,6 +94,14 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --congestion 'Congestion control of what this side sends'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'rstun;stop'= {
+            cand --pid 'The process that is meant, where several run'
+            cand --socket 'Its control socket, where it is not in a usual place'
+            cand -h 'Print help'
+            cand --help 'Print help'
             cand -V 'Print version'
             cand --version 'Print version'
         }
@@ -130,6 +141,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand server 'Stand where both sides reach it, and carry clients'' tunnels'
             cand client 'Connect to a server, and keep tunnels up'
             cand connect 'Connect standard input and output to a target at the server''s side, once'
+            cand stop 'Have a server or a client that runs end in order'
             cand keygen 'Make a key and a certificate for a server, or a client''s key or secret'
             cand bench 'Measure what a tunnel does, on this machine or to a server'
             cand help 'Print this message or the help of the given subcommand(s)'
@@ -139,6 +151,8 @@ set edit:completion:arg-completer[rstun] = {|@words|
         &'rstun;help;client'= {
         }
         &'rstun;help;connect'= {
+        }
+        &'rstun;help;stop'= {
         }
         &'rstun;help;keygen'= {
         }

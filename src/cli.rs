@@ -14,6 +14,8 @@
 //! secret itself goes into [`SECRETS`] too.
 
 mod client;
+#[cfg(unix)]
+mod control;
 mod layered;
 
 use std::ffi::OsString;
@@ -23,6 +25,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use zeroize::Zeroizing;
 
 pub use client::{ClientFlags, ConnectFlags, CredentialFlags, Mode, TrustBy, TrustFlags};
+#[cfg(unix)]
+pub use control::{RunningFlags, StopFlags};
 
 pub use layered::{SECRETS, Setting, are_rivals, arguments, check, matches, program, read};
 
@@ -55,6 +59,9 @@ pub enum Command {
     Client(ClientFlags),
     /// Connect standard input and output to a target at the server's side, once
     Connect(ConnectFlags),
+    /// Have a server or a client that runs end in order
+    #[cfg(unix)]
+    Stop(StopFlags),
     /// Make a key and a certificate for a server, or a client's key or secret
     Keygen(KeygenFlags),
     /// Measure what a tunnel does, on this machine or to a server
@@ -124,6 +131,10 @@ pub struct ServerFlags {
     /// File to add a line of JSON to for each login, refusal, tunnel and denied target
     #[arg(long, value_name = "FILE")]
     pub audit_log: Option<PathBuf>,
+
+    /// What is logged
+    #[command(flatten)]
+    pub log: LogFlags,
 
     /// User to go on as when the port is bound, if started by root
     #[cfg(unix)]
@@ -231,6 +242,29 @@ pub struct DrainFlags {
         value_parser = clap::value_parser!(u64).range(0..=86_400)
     )]
     pub seconds: u64,
+}
+
+/// What is logged.
+#[derive(Args, Debug)]
+pub struct LogFlags {
+    /// What log lines look like
+    #[arg(
+        id = "log",
+        long = "log",
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t = LogFormat::Text
+    )]
+    pub format: LogFormat,
+}
+
+/// What log lines look like, as `--log` takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people, and for systemd's journal
+    Text,
+    /// An object a line, for programs
+    Json,
 }
 
 /// Flags of `rstun keygen`.

@@ -69,6 +69,8 @@ pub struct ServerConfig {
     pub udp_idle: Duration,
     /// Whether clients may measure this server.
     pub allow_bench: bool,
+    /// Whether others of the same user may ask it for things, through a control socket.
+    pub control: bool,
     /// Whom to go on as when the socket is bound.
     #[cfg(unix)]
     pub user: Option<Account>,
@@ -102,6 +104,7 @@ impl ServerConfig {
             drain: Duration::from_secs(flags.drain.seconds),
             udp_idle: Duration::from_secs(flags.udp.timeout),
             allow_bench: flags.allow_bench,
+            control: true,
             #[cfg(unix)]
             user: {
                 let user = flags.user.as_deref().map(Account::find).transpose();
@@ -128,7 +131,8 @@ pub struct ClientConfig {
     pub drain: Duration,
     /// Silence after which a UDP flow is over, unless its tunnel says otherwise.
     pub udp_idle: Duration,
-    /// Whether others of the same user may use the connection too, through a control socket.
+    /// Whether others of the same user may use the connection and change what it carries, through a
+    /// control socket.
     pub control: bool,
 }
 

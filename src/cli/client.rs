@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{ConfigFlags, CongestionFlags, DrainFlags, IdleFlags, PasswordFlags, UdpFlags};
+use super::{
+    ConfigFlags, CongestionFlags, DrainFlags, IdleFlags, LogFlags, PasswordFlags, UdpFlags,
+};
 use crate::access;
 
 /// Flags of `rstun client`.
@@ -76,6 +78,10 @@ pub struct ClientFlags {
     /// How it ends
     #[command(flatten)]
     pub drain: DrainFlags,
+
+    /// What is logged
+    #[command(flatten)]
+    pub log: LogFlags,
 }
 
 /// Flags of `rstun connect`.

@@ -110,7 +110,7 @@ impl super::Command {
             Self::Server(flags) => &mut flags.password,
             Self::Client(flags) => &mut flags.credential.password,
             Self::Connect(flags) => &mut flags.credential.password,
-            Self::Keygen(_) | Self::Bench(_) => return,
+            _ => return,
         };
         if id == "password" {
             password.kept = Some(text);

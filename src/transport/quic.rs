@@ -38,7 +38,7 @@ use crate::tunnel::ListenAddr;
 
 #[doc(hidden)]
 pub use congestion::BareController;
-pub use stream::{Receiver, Sender};
+pub(super) use stream::{Receiver, Sender};
 
 /// Flows that a peer may have open at once, after login.
 ///
@@ -68,7 +68,7 @@ const UNTRUSTED: [AlertDescription; 7] = [
 
 /// A server's socket, and the connections through it.
 #[derive(Debug)]
-pub struct Endpoint {
+pub(super) struct Endpoint {
     inner: quinn::Endpoint,
     server: quinn::ServerConfig,
     tuning: Tuning,
@@ -81,7 +81,7 @@ impl Endpoint {
     ///
     /// From `secret` come the keys of connection ids and stateless resets (RFC 9000, section
     /// 10.3), so that a server with the same secret can end the connections of one that died.
-    pub fn bind(
+    pub(super) fn bind(
         addr: ListenAddr,
         tls: rustls::ServerConfig,
         secret: [u8; 32],
@@ -108,12 +108,12 @@ impl Endpoint {
     }
 
     /// The address that was bound, with its real port.
-    pub fn local_addr(&self) -> SocketAddr {
+    pub(super) fn local_addr(&self) -> SocketAddr {
         self.addr
     }
 
     /// Waits for the next client; none when the endpoint is closed. Cancel-safe.
-    pub async fn accept(&self) -> Option<Attempt> {
+    pub(super) async fn accept(&self) -> Option<Attempt> {
         Some(Attempt {
             incoming: self.inner.accept().await?,
             server: self.server.clone(),
@@ -123,7 +123,7 @@ impl Endpoint {
     }
 
     /// Closes all connections, and waits up to a second until their peers can know.
-    pub async fn close(&self, code: CloseCode, reason: &str) {
+    pub(super) async fn close(&self, code: CloseCode, reason: &str) {
         self.inner
             .close(VarInt::from_u32(code as u32), reason.as_bytes());
         let _ = tokio::time::timeout(GOODBYE, self.inner.wait_idle()).await;
@@ -187,7 +187,7 @@ impl Attempt {
 /// Connects to a server from a new socket, by the name that its certificate should have if names
 /// matter. It has no deadline of its own. Not cancel-safe: the
 /// attempt is given up.
-pub async fn connect(
+pub(super) async fn connect(
     remote: SocketAddr,
     tls: Arc<rustls::ClientConfig>,
     name: &str,

@@ -30,6 +30,8 @@ mod keygen;
 mod least_privilege;
 #[cfg(target_os = "linux")]
 mod limits;
+mod live;
+mod logs;
 #[cfg(target_os = "linux")]
 mod lossy;
 #[cfg(target_os = "linux")]
