@@ -121,6 +121,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }),
         #[cfg(unix)]
         Command::Stop(flags) => Ok(order(orders::stop(flags))),
+        #[cfg(unix)]
+        Command::Tunnel(command) => Ok(order(orders::tunnel(command))),
         Command::Keygen(flags) => Ok(keygen::run(&flags.into())),
         Command::Bench(flags) => bench::Plan::new(flags).map(|plan| {
             log.start(LevelFilter::WARN, None);

@@ -360,7 +360,10 @@ mod tests {
                 instance: [0; 16],
                 credential: named(),
                 tunnels: (0..MAX_TUNNELS as u32)
-                    .map(|number| Request { number, ..request.clone() })
+                    .map(|number| Request {
+                        number,
+                        ..request.clone()
+                    })
                     .collect(),
             });
             assert!(decode(&login.encode()).is_ok());

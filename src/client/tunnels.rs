@@ -69,7 +69,7 @@ impl Entry {
         };
         View {
             number: self.number,
-            tunnel: self.tunnel.clone(),
+            tunnel: self.tunnel.to_string(),
             listening: self.near.clone().or(listening),
             added: self.added,
             refused,
@@ -81,7 +81,7 @@ impl Entry {
 #[derive(Clone, Debug)]
 pub(super) struct View {
     pub(super) number: u32,
-    pub(super) tunnel: Tunnel,
+    pub(super) tunnel: String,
     /// Where visitors go in, as far as that is known.
     pub(super) listening: Option<String>,
     pub(super) added: bool,
@@ -162,7 +162,9 @@ impl Tunnels {
 
     /// Where this side listens, in the order of the tunnels.
     pub(super) fn local_addrs(&self) -> impl Iterator<Item = std::net::SocketAddr> {
-        self.bound.iter().filter_map(|(.., listener)| listener.local_addr())
+        self.bound
+            .iter()
+            .filter_map(|(.., listener)| listener.local_addr())
     }
 
     /// The tunnel whose one visitor is this process's standard input and output, and its number.
@@ -241,7 +243,8 @@ impl Tunnels {
         }
         self.next += entries.len() as u32;
         self.bound.append(&mut bound);
-        self.book.send_modify(|book| book.extend(entries.iter().cloned()));
+        self.book
+            .send_modify(|book| book.extend(entries.iter().cloned()));
         Ok(entries)
     }
 
@@ -284,8 +287,12 @@ impl Tunnels {
     /// side, and their flows drain.
     async fn remove(&mut self, picks: &[Pick]) -> Result<Vec<View>, String> {
         let book = self.book.borrow().clone();
-        let missing = picks.iter().filter(|pick| !book.iter().any(|entry| pick.fits(entry)));
-        let missing: Vec<_> = missing.map(|pick| format!("{pick}: there is no such tunnel")).collect();
+        let missing = picks
+            .iter()
+            .filter(|pick| !book.iter().any(|entry| pick.fits(entry)));
+        let missing: Vec<_> = missing
+            .map(|pick| format!("{pick}: there is no such tunnel"))
+            .collect();
         if !missing.is_empty() {
             return Err(missing.join("\n"));
         }
@@ -302,6 +309,7 @@ impl Tunnels {
     }
 
     fn forget(&self, numbers: &[u32]) {
-        self.book.send_modify(|book| book.retain(|entry| !numbers.contains(&entry.number)));
+        self.book
+            .send_modify(|book| book.retain(|entry| !numbers.contains(&entry.number)));
     }
 }

@@ -12,11 +12,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::SessionError;
 use super::control::Control;
 use super::flow::{OPENING, Opener};
 use super::guest::Asked;
 use super::lanes::Lane;
-use super::SessionError;
 use crate::tunnel::Tunnel;
 use crate::wire::Message;
 
@@ -64,9 +64,14 @@ impl Opener {
             tunnel: tunnel.clone(),
             answer,
         };
-        self.changes.send(change).await.map_err(|_| OpenError::Lost)?;
+        self.changes
+            .send(change)
+            .await
+            .map_err(|_| OpenError::Lost)?;
         let answered = timeout(OPENING, answered).await;
-        answered.unwrap_or(Ok(Err(OpenError::Lost))).unwrap_or(Err(OpenError::Lost))
+        answered
+            .unwrap_or(Ok(Err(OpenError::Lost)))
+            .unwrap_or(Err(OpenError::Lost))
     }
 
     /// Has a tunnel take no new flows, and breaks those that are open after `drain`. Does not wait for

@@ -15,11 +15,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, debug, debug_span, field};
 
+use super::changes::Change;
 use super::datagram::{Association, Datagrams, Tunnel};
 use super::http::Stream;
-use super::local::{Local, Speaks};
 use super::lanes::Lanes;
-use super::changes::Change;
+use super::local::{Local, Speaks};
 use super::{http, socks5};
 use crate::access::Held;
 use crate::listener::{Listener, UdpListener, Visitor};
@@ -193,12 +193,18 @@ impl Opener {
         tunnel: &Arc<Local>,
         visitor: Visitor,
     ) -> JoinHandle<Result<(), FlowError>> {
-        let (opener, tunnel) = (self.clone(), tunnel.clone());
-        let token = self.token.clone();
+        let lane = self.lanes.get(number);
+        let (token, counted) = (lane.token.clone(), lane.flows.token());
+        let opener = Self {
+            token: lane.token,
+            draining: lane.draining,
+            ..self.clone()
+        };
+        let tunnel = tunnel.clone();
         let span = span();
         span.record(TUNNEL, &tunnel.name);
         let carried = async move {
-            let from = visitor.from;
+            let (from, _counted) = (visitor.from, counted);
             // A future holds what it is given a second time; in a box that costs a pointer.
             let flow = Box::pin(opener.serve(number, &tunnel, visitor));
             let outcome = token.run_until_cancelled(flow).await;

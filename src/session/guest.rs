@@ -162,7 +162,10 @@ impl Guest {
     async fn may_stay(&self, access: &Access) -> Result<(), String> {
         let tunnels: Vec<_> = {
             let tunnels = lock(&self.tunnels);
-            tunnels.values().map(|given| given.request.half.clone()).collect()
+            tunnels
+                .values()
+                .map(|given| given.request.half.clone())
+                .collect()
         };
         if tunnels.len() > access.max_tunnels {
             return Err(format!(

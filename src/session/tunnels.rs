@@ -65,7 +65,8 @@ impl Session {
         }
         self.listeners = opened.listeners;
         for grant in opened.grants {
-            self.write(Message::Opened(asked.request.number, grant)).await?;
+            self.write(Message::Opened(asked.request.number, grant))
+                .await?;
         }
         self.listen();
         Ok(())

@@ -177,7 +177,10 @@ mod tests {
 
     fn requests(direction: Direction, mapping: &str) -> Vec<Request> {
         let tunnels = Tunnel::parse(direction, mapping).unwrap();
-        (0..).zip(&tunnels).map(|(n, t)| Request::new(n, t)).collect()
+        (0..)
+            .zip(&tunnels)
+            .map(|(n, t)| Request::new(n, t))
+            .collect()
     }
 
     #[test]
