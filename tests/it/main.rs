@@ -51,6 +51,8 @@ mod refusals;
 mod socks5;
 mod socks5_udp;
 mod strangers;
+#[cfg(target_os = "linux")]
+mod systemd;
 mod takeover;
 mod trust;
 mod udp;
