@@ -78,7 +78,7 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::audit::AuditLog;
 use crate::cli::{Command, LogFormat, ServerFlags};
 use crate::client::Client;
-use crate::config::{ClientConfig, ConnectConfig, ServerConfig};
+use crate::config::{ClientConfig, ConnectConfig, NotUnderstood, ServerConfig};
 #[cfg(unix)]
 use crate::control::Running;
 use crate::log::Log;
@@ -96,16 +96,20 @@ const EXIT_INTERRUPTED: i32 = 130;
 
 /// Runs the program with the arguments of a process, its name first.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match cli::parse_from(args) {
-        Ok(cli) => cli,
-        Err(e) => return explain(&e),
+    let asked = match config::read(args) {
+        Ok(asked) => asked,
+        Err(NotUnderstood::CommandLine(e)) => return explain(&e),
+        Err(NotUnderstood::Settings(e)) => {
+            Log::new(LogFormat::Text).last_words(&e);
+            return ExitCode::from(EXIT_USAGE);
+        }
     };
-    let log = Log::new(match &cli.command {
+    let log = Log::new(match &asked.cli.command {
         Command::Server(flags) => flags.log.format,
         Command::Client(flags) => flags.log.format,
         _ => LogFormat::Text,
     });
-    let started = match cli.command {
+    let started = match asked.cli.command {
         Command::Server(flags) => open_audit_log(&flags).and_then(|audit| {
             log.start(LevelFilter::INFO, audit);
             ServerConfig::new(flags).map(serve)
@@ -129,7 +133,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let (error, code) = match started {
         Ok(Ok(())) => return ExitCode::SUCCESS,
         Ok(Err(e)) => (e, ExitCode::FAILURE),
-        Err(e) => (e, ExitCode::from(EXIT_USAGE)),
+        Err(e) => (asked.origins.explain(&e), ExitCode::from(EXIT_USAGE)),
     };
     log.last_words(&error);
     code

@@ -48,6 +48,7 @@ mod readme;
 mod rebinding;
 mod reconnect;
 mod refusals;
+mod settings;
 mod socks5;
 mod socks5_udp;
 mod strangers;
