@@ -52,6 +52,8 @@ mod settings;
 mod socks5;
 mod socks5_udp;
 mod strangers;
+#[cfg(target_os = "linux")]
+mod systemd;
 mod takeover;
 mod trust;
 mod udp;
