@@ -31,6 +31,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'rstun;server'= {
+            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --addr 'UDP address to listen on; a bare port means all addresses'
             cand --downstream 'What clients may reach, repeatable: HOST:PORT, NETWORK:FIRST-LAST, udp://HOST:PORT or unix:///PATH; a bare port is at 127.0.0.1'
             cand --unix-dir 'Directory in which TunnelIn may listen on Unix sockets [default: none]'
@@ -53,6 +54,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --version 'Print version'
         }
         &'rstun;client'= {
+            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --server-addr 'Server to connect to; the port is 6060 if left out'
             cand --mode 'Direction of each --addr-mapping'
             cand --addr-mapping 'Tunnel in the direction of --mode, repeatable'
@@ -80,6 +82,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --version 'Print version'
         }
         &'rstun;connect'= {
+            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --server-addr 'Server to go through, by a running client of it or else by a connection of its own [default: that of the client that runs]'
             cand --password 'Password; others on this machine can see it in the list of processes'
             cand --password-file 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd''s credential ''password'', or a prompt]'

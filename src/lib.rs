@@ -57,18 +57,20 @@ pub mod server;
 pub mod session;
 pub mod socket;
 pub mod stdio;
+pub mod systemd;
 pub mod tls;
 pub mod transport;
 pub mod tunnel;
 pub mod wire;
 
 use std::ffi::OsString;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use tokio::runtime;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 use tracing_subscriber::filter::LevelFilter;
@@ -76,11 +78,12 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::audit::AuditLog;
 use crate::cli::{Command, LogFormat, ServerFlags};
 use crate::client::Client;
-use crate::config::{ClientConfig, ConnectConfig, ServerConfig};
+use crate::config::{ClientConfig, ConnectConfig, NotUnderstood, ServerConfig};
 #[cfg(unix)]
 use crate::control::Running;
 use crate::log::Log;
 use crate::server::Server;
+use crate::session::Opener;
 #[cfg(unix)]
 use crate::stdio::Stdio;
 
@@ -93,16 +96,20 @@ const EXIT_INTERRUPTED: i32 = 130;
 
 /// Runs the program with the arguments of a process, its name first.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match cli::parse_from(args) {
-        Ok(cli) => cli,
-        Err(e) => return explain(&e),
+    let asked = match config::read(args) {
+        Ok(asked) => asked,
+        Err(NotUnderstood::CommandLine(e)) => return explain(&e),
+        Err(NotUnderstood::Settings(e)) => {
+            Log::new(LogFormat::Text).last_words(&e);
+            return ExitCode::from(EXIT_USAGE);
+        }
     };
-    let log = Log::new(match &cli.command {
+    let log = Log::new(match &asked.cli.command {
         Command::Server(flags) => flags.log.format,
         Command::Client(flags) => flags.log.format,
         _ => LogFormat::Text,
     });
-    let started = match cli.command {
+    let started = match asked.cli.command {
         Command::Server(flags) => open_audit_log(&flags).and_then(|audit| {
             log.start(LevelFilter::INFO, audit);
             ServerConfig::new(flags).map(serve)
@@ -126,7 +133,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let (error, code) = match started {
         Ok(Ok(())) => return ExitCode::SUCCESS,
         Ok(Err(e)) => (e, ExitCode::FAILURE),
-        Err(e) => (e, ExitCode::from(EXIT_USAGE)),
+        Err(e) => (asked.origins.explain(&e), ExitCode::from(EXIT_USAGE)),
     };
     log.last_words(&error);
     code
@@ -145,8 +152,11 @@ fn explain(error: &clap::Error) -> ExitCode {
 }
 
 fn serve(config: ServerConfig) -> Result<()> {
+    let bound = systemd::sockets()?;
     until_stopped(|stop| async {
-        Server::bind(config, stop)?.run().await;
+        let server = Server::bind(config, bound, stop)?;
+        systemd::ready();
+        server.run().await;
         Ok(())
     })
 }
@@ -182,7 +192,29 @@ fn order(order: impl Future<Output = Result<()>>) -> Result<()> {
 }
 
 fn connect(config: ClientConfig) -> Result<()> {
-    until_stopped(|stop| async { Ok(Client::bind(config, stop)?.run().await?) })
+    until_stopped(|stop| async {
+        let client = Client::bind(config, stop)?;
+        let session = client.session();
+        // A server that is not there yet is no reason to fail: it is waited for.
+        systemd::ready();
+        tokio::select! {
+            ended = client.run() => Ok(ended?),
+            () = report(session) => unreachable!("it reports for ever"),
+        }
+    })
+}
+
+/// Tells systemd whether there is a connection, for ever.
+async fn report(mut session: watch::Receiver<Option<Opener>>) {
+    loop {
+        systemd::status(match session.borrow_and_update().is_some() {
+            true => "connected to the server",
+            false => "waiting for the server",
+        });
+        if session.changed().await.is_err() {
+            pending().await
+        }
+    }
 }
 
 fn measure(plan: &bench::Plan) -> Result<()> {
@@ -204,17 +236,24 @@ where
     let result = runtime.block_on(async {
         let mut signals = Signals::new().context("cannot listen for signals")?;
         let program = program(stop.clone());
-        tokio::pin!(program);
-        tokio::select! {
-            result = &mut program => return result,
-            () = signals.next() => stop.cancel(),
-        }
+        let stopping = async {
+            stop.cancelled().await;
+            systemd::stopping();
+            pending().await
+        };
+        let interrupted = async {
+            signals.next().await;
+            stop.cancel();
+            signals.next().await;
+        };
         tokio::select! {
             result = program => result,
-            () = signals.next() => {
+            () = interrupted => {
                 info!("stopped at once by a second signal");
                 std::process::exit(EXIT_INTERRUPTED);
             }
+            never = stopping => never,
+            () = systemd::watchdog() => unreachable!("it watches for ever"),
         }
     });
     // A name that is being looked up in another thread is of no interest any more.
@@ -291,7 +330,7 @@ impl Signals {
     #[cfg(not(unix))]
     async fn next(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending().await
+            pending().await
         }
     }
 }
