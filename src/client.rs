@@ -1,10 +1,13 @@
-//! The client: binds its listeners, and hands their visitors to the session that is kept up.
+//! The client: binds its listeners, and hands their visitors to the best of the sessions that are kept
+//! up.
 
 mod backoff;
 #[cfg(unix)]
 mod callers;
 mod connecting;
+mod failover;
 mod keeper;
+mod servers;
 mod tunnels;
 mod visitors;
 
@@ -18,22 +21,20 @@ use tokio_util::sync::CancellationToken;
 
 #[cfg(unix)]
 use self::callers::Desk;
-use self::keeper::Keeper;
+use self::servers::Servers;
 use self::tunnels::Tunnels;
 use crate::config::ClientConfig;
 #[cfg(unix)]
 use crate::control::{ControlSocket, Greeting};
-use crate::session::{FlowError, Opener, SessionError};
+use crate::session::{FlowError, Opener};
 
 /// Why a client ended.
 #[derive(Debug, Error)]
 pub enum ClientError {
-    /// There is no session, nor will there be one without a person's doing.
-    #[error(transparent)]
-    Session(#[from] SessionError),
-    /// There is no session, and one was all that was wanted.
+    /// There is no session, nor will there be one without a person's doing, or one was all that was
+    /// wanted. Of several reasons each has a line.
     #[error("{0}")]
-    Once(String),
+    NoSession(String),
     /// The flow of standard input and output failed.
     #[error(transparent)]
     Flow(#[from] FlowError),
@@ -52,7 +53,7 @@ pub struct Client {
     #[cfg(unix)]
     control: Option<(ControlSocket, Desk)>,
     stop: CancellationToken,
-    keeper: Keeper,
+    servers: Servers,
 }
 
 impl Client {
@@ -63,18 +64,17 @@ impl Client {
         let (tunnels, orders) = Tunnels::bind(wanted).map_err(Error::msg)?;
         let drain = config.drain;
         #[cfg(unix)]
-        let greeting = config
-            .control
-            .then(|| Greeting::client(&config.server, &config.trust));
-        let keeper = Keeper::new(config, tunnels.book(), stop.clone())?;
-        let desk = Desk::new(keeper.session(), orders, &stop, drain);
+        let greeting = greeting(&config);
+        let servers = Servers::new(config, &tunnels.book(), stop.clone())?;
+        #[cfg(unix)]
+        let desk = Desk::new(servers.session(), orders, &stop, drain);
         Ok(Self {
             tunnels,
             #[cfg(unix)]
             control: greeting
                 .and_then(ControlSocket::bind)
                 .map(|socket| (socket, desk)),
-            keeper,
+            servers,
             stop,
         })
     }
@@ -86,7 +86,7 @@ impl Client {
 
     /// The session that there is at any time.
     pub fn session(&self) -> watch::Receiver<Option<Opener>> {
-        self.keeper.session()
+        self.servers.session()
     }
 
     /// Keeps a session up until told to stop; fails when trying again is of no use.
@@ -97,7 +97,7 @@ impl Client {
         let (session, stdio) = (self.session(), self.tunnels.stdio());
         // They end with this, and their visitors' flows with their session.
         let mut tasks = JoinSet::new();
-        tasks.spawn(self.tunnels.run(self.keeper.session(), self.stop.clone()));
+        tasks.spawn(self.tunnels.run(self.servers.session(), self.stop.clone()));
         #[cfg(unix)]
         if let Some((control, desk)) = self.control {
             // To the very end: until then somebody may ask how far it is.
@@ -105,15 +105,25 @@ impl Client {
             tasks.spawn(async move { control.serve(answer).await });
         }
         let Some((number, local)) = stdio else {
-            return self.keeper.run(true).await;
+            return self.servers.run(true).await;
         };
         let carried = async {
             let carried = visitors::carry_stdio(number, local, session).await;
             self.stop.cancel();
             carried
         };
-        let (kept, carried) = tokio::join!(self.keeper.run(false), carried);
+        let (kept, carried) = tokio::join!(self.servers.run(false), carried);
         // Why there is no session says more than that there is none.
         kept.and(carried)
     }
+}
+
+/// How others on this machine tell whether this is the client that they want to go through, if it is to
+/// be found.
+#[cfg(unix)]
+fn greeting(config: &ClientConfig) -> Option<Greeting> {
+    // All are trusted by the same.
+    let trust = &config.servers.first()?.trust;
+    let addrs = config.servers.iter().map(|server| &server.addr);
+    config.control.then(|| Greeting::client(addrs, trust))
 }

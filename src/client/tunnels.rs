@@ -41,12 +41,12 @@ pub(super) type Verdict = Result<Option<String>, String>;
 
 impl Entry {
     /// Takes what a server says, and tells it to those who read the log.
-    pub(super) fn judge(&self, verdict: Verdict) {
+    pub(super) fn judge(&self, server: &str, verdict: Verdict) {
         let tunnel = &self.tunnel;
         match &verdict {
-            Ok(Some(addr)) => info!("{tunnel}: the server listens on {addr}"),
+            Ok(Some(addr)) => info!("{tunnel}: {server} listens on {addr}"),
             Ok(None) => {}
-            Err(why) => warn!("the server refused {tunnel}: {why}"),
+            Err(why) => warn!("{server} refused {tunnel}: {why}"),
         }
         self.verdict.send_replace(Some(verdict));
     }

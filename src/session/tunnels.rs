@@ -76,8 +76,7 @@ impl Session {
     async fn change(&mut self, change: Change) -> Result<(), SessionError> {
         match change {
             Change::Open { answer, .. } if self.draining.is_cancelled() => {
-                let why = "the server takes nothing new before it ends".to_owned();
-                let _ = answer.send(Err(OpenError::Refused(why)));
+                let _ = answer.send(Err(OpenError::Lost));
             }
             Change::Open {
                 number,
