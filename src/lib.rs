@@ -43,6 +43,7 @@ pub mod connector;
 pub mod control;
 pub mod keygen;
 pub mod listener;
+pub mod metrics;
 pub mod pace;
 #[cfg(unix)]
 pub mod privileges;
