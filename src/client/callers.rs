@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::debug;
 
-use super::next_session;
+use super::visitors::next_session;
 use crate::control::{self, Caller, ControlSocket, Reply, Request};
 use crate::session::{NO_TUNNEL, Opener};
 use crate::socket::Socket;
