@@ -156,7 +156,9 @@ impl Metrics {
 /// What has this label; if there is no room for one more, what all others have.
 fn labelled<K: Ord, V: Default>(map: &mut BTreeMap<K, Arc<V>>, key: K, others: K) -> Arc<V> {
     let room = map.len() < MAX_LABELS || map.contains_key(&key);
-    map.entry(if room { key } else { others }).or_default().clone()
+    map.entry(if room { key } else { others })
+        .or_default()
+        .clone()
 }
 
 #[cfg(test)]

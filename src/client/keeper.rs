@@ -15,6 +15,7 @@ use super::ClientError;
 use super::backoff::Backoff;
 use super::connecting::{self, CONNECT_DEADLINE};
 use crate::config::ClientConfig;
+use crate::metrics::{self, Account, Login};
 use crate::session::{self, ALPN, Instance, LoggedIn, Opener, SessionError, Summons};
 use crate::transport::{CloseCode, Connection, Lost};
 
@@ -31,6 +32,7 @@ pub(super) struct Keeper {
     config: ClientConfig,
     tls: Arc<rustls::ClientConfig>,
     instance: Instance,
+    account: Arc<Account>,
     stop: CancellationToken,
     /// The session that there is at any time.
     current: watch::Sender<Option<Opener>>,
@@ -38,10 +40,15 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// One that has not begun, and that stops when `stop` is cancelled.
-    pub(super) fn new(config: ClientConfig, stop: CancellationToken) -> Result<Self> {
+    pub(super) fn new(
+        config: ClientConfig,
+        stop: CancellationToken,
+        account: Arc<Account>,
+    ) -> Result<Self> {
         Ok(Self {
             tls: Arc::new(config.trust.config(ALPN, config.credential.key())?),
             instance: std::array::from_fn(|_| fastrand::u8(..)),
+            account,
             stop,
             current: watch::Sender::new(None),
             config,
@@ -59,11 +66,16 @@ impl Keeper {
         info!("connecting to {}", self.config.server);
         let mut backoff = Backoff::new();
         let mut next = None;
+        let metrics = self.account.metrics();
+        let mut connected = false;
         while !self.stop.is_cancelled() {
             let log_in = self.log_in(next.take());
             let why = match self.stop.run_until_cancelled(log_in).await {
                 None => break,
                 Some(Ok(logged_in)) => {
+                    if std::mem::replace(&mut connected, true) {
+                        metrics.reconnect();
+                    }
                     backoff.reset();
                     match self.carry(logged_in).await {
                         Ended::Stopped => break,
@@ -82,6 +94,7 @@ impl Keeper {
             }
             let wait = backoff.wait(fastrand::f64());
             warn!("{why}; retry in {:.1} s", wait.as_secs_f64());
+            metrics.fault(why);
             let _ = self.stop.run_until_cancelled(sleep(wait)).await;
         }
         Ok(())
@@ -98,6 +111,17 @@ impl Keeper {
 
     /// Logs in to the server, over this connection or a new one.
     async fn log_in(&self, connection: Option<Connection>) -> Result<LoggedIn, SessionError> {
+        let logged_in = self.try_to_log_in(connection).await;
+        let failed = logged_in.as_ref().err();
+        let how = failed.map_or(Login::Accepted, SessionError::kind);
+        self.account.metrics().login(how);
+        logged_in
+    }
+
+    async fn try_to_log_in(
+        &self,
+        connection: Option<Connection>,
+    ) -> Result<LoggedIn, SessionError> {
         let connection = match connection {
             Some(connection) => connection,
             None => self.connect().await?,
@@ -106,7 +130,14 @@ impl Keeper {
         let tunnels = &self.config.tunnels;
         let credential = &self.config.credential;
         let idle = self.config.udp_idle;
-        let login = session::login(connection, credential, self.instance, tunnels, idle);
+        let login = session::login(
+            connection,
+            credential,
+            self.instance,
+            tunnels,
+            idle,
+            self.account.clone(),
+        );
         let logged_in = timeout(CONNECT_DEADLINE, login)
             .await
             .map_err(|_| SessionError::Lost(Lost::TimedOut))??;
@@ -122,7 +153,9 @@ impl Keeper {
     /// Runs a session to its end; visitors are carried through it as long as it takes them. One that
     /// has become deaf ends when another connection can be had before it is heard again.
     async fn carry(&self, logged_in: LoggedIn) -> Ended {
-        let session = logged_in.session;
+        let LoggedIn { session, listening } = logged_in;
+        let _listed = session.list(&self.config.server.to_string());
+        self.tell(&listening, metrics::Tunnel::listens_at);
         let opener = session.opener();
         self.current.send_replace(Some(opener.clone()));
         let summons = Summons::default();
@@ -138,7 +171,17 @@ impl Keeper {
             }
         };
         self.current.send_replace(None);
+        self.tell(&listening, metrics::Tunnel::listens_no_more_at);
         ended
+    }
+
+    /// Tells of each tunnel where the server listens for it, or no more.
+    fn tell(&self, listening: &[Option<String>], tell: impl Fn(&metrics::Tunnel, &str)) {
+        for (tunnel, addr) in self.config.tunnels.iter().zip(listening) {
+            if let Some(addr) = addr {
+                tell(&self.account.dialed(&tunnel.to_string()), addr);
+            }
+        }
     }
 
     /// Waits for a connection to take the place of one that is out of hearing. Cancel-safe.

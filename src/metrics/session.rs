@@ -68,7 +68,12 @@ pub struct Listed {
 
 impl Metrics {
     /// Lists a session with a peer.
-    pub fn list(self: &Arc<Self>, peer: &str, account: Arc<Account>, probe: Arc<dyn Probe>) -> Listed {
+    pub fn list(
+        self: &Arc<Self>,
+        peer: &str,
+        account: Arc<Account>,
+        probe: Arc<dyn Probe>,
+    ) -> Listed {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
         let mut live = self.live();
         let packets = labelled(&mut live.peers, peer.to_owned(), OTHERS.to_owned());
@@ -98,12 +103,13 @@ impl Metrics {
 
     /// Packets sent and lost in sessions that are over, by peer.
     pub fn packets(&self) -> BTreeMap<String, [u64; 2]> {
-        let load = |packets: &Packets| {
-            [&packets.sent, &packets.lost].map(|n| n.load(Ordering::Relaxed))
-        };
+        let load =
+            |packets: &Packets| [&packets.sent, &packets.lost].map(|n| n.load(Ordering::Relaxed));
         let live = self.live();
         let peers = live.peers.iter();
-        peers.map(|(peer, past)| (peer.clone(), load(past))).collect()
+        peers
+            .map(|(peer, past)| (peer.clone(), load(past)))
+            .collect()
     }
 
     /// What a peer is called among those with numbers of their own.
@@ -121,8 +127,14 @@ impl Drop for Listed {
             return;
         };
         let last = session.probe.look();
-        session.packets.sent.fetch_add(last.packets[0], Ordering::Relaxed);
-        session.packets.lost.fetch_add(last.packets[1], Ordering::Relaxed);
+        session
+            .packets
+            .sent
+            .fetch_add(last.packets[0], Ordering::Relaxed);
+        session
+            .packets
+            .lost
+            .fetch_add(last.packets[1], Ordering::Relaxed);
         for (kind, n) in last.dropped {
             self.metrics.dropped.add(kind, n);
         }
@@ -132,7 +144,10 @@ impl Drop for Listed {
 impl Look {
     /// How many datagrams were lost there.
     pub fn dropped(&self, kind: Dropped) -> u64 {
-        let same = self.dropped.iter().filter(|(at, _)| at.index() == kind.index());
+        let same = self
+            .dropped
+            .iter()
+            .filter(|(at, _)| at.index() == kind.index());
         same.map(|(_, n)| n).sum()
     }
 }

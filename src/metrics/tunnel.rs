@@ -209,11 +209,10 @@ impl Tunnel {
     }
 
     /// Tells where visitors are received from now on, on whichever side.
-    pub fn listens_at(&self, addr: impl Into<String>) {
-        let addr = addr.into();
+    pub fn listens_at(&self, addr: &str) {
         let listening = &mut self.told().listening;
-        if !listening.contains(&addr) {
-            listening.push(addr);
+        if !listening.iter().any(|known| known == addr) {
+            listening.push(addr.to_owned());
         }
     }
 
@@ -273,7 +272,10 @@ impl Metrics {
     /// All accounts that there are.
     pub(super) fn accounts(&self) -> Vec<Arc<Account>> {
         let live = self.live();
-        live.accounts.iter().filter_map(std::sync::Weak::upgrade).collect()
+        live.accounts
+            .iter()
+            .filter_map(std::sync::Weak::upgrade)
+            .collect()
     }
 
     /// The sums over all tunnels that there are or have been, by peer and tunnel.
@@ -282,12 +284,15 @@ impl Metrics {
         let live = self.live();
         let sum = |past: &Arc<Sum>| {
             let mut totals = past.0.load();
-            let same = tunnels.iter().filter(|tunnel| Arc::ptr_eq(&tunnel.past, past));
+            let same = tunnels
+                .iter()
+                .filter(|tunnel| Arc::ptr_eq(&tunnel.past, past));
             same.for_each(|tunnel| totals.plus(tunnel.totals()));
             totals
         };
         let sums = live.tunnels.iter();
-        sums.map(|(label, past)| (label.clone(), sum(past))).collect()
+        sums.map(|(label, past)| (label.clone(), sum(past)))
+            .collect()
     }
 }
 
