@@ -8,10 +8,10 @@ use std::vec::IntoIter;
 
 use bytes::Bytes;
 use tokio::time::timeout;
-use tracing::debug;
+use tracing::{Span, debug};
 
 use super::counted::Counted;
-use super::flow::OPENING;
+use super::flow::{OPENING, TUNNEL};
 use super::guest::Guest;
 use super::local::Complaints;
 use crate::access::{Access, is_bench};
@@ -189,6 +189,7 @@ pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialed: &HashMap<u3
     let Some((dialed, target)) = find(&header, dialed) else {
         return refuse(tx, rx, ResetCode::NotAllowed);
     };
+    Span::current().record(TUNNEL, &dialed.count.text);
     let held = match &dialed.guest {
         None => None,
         Some(guest) => match guest.identity.take_flow() {
@@ -200,12 +201,11 @@ pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialed: &HashMap<u3
         },
     };
     let counted = Counted::new(&dialed.count, held);
-    let name = &dialed.count.text;
     let socket = tokio::select! {
         // In a box, for it is larger than what comes after it, and soon over.
         socket = Box::pin(dialed.dial(target)) => socket,
         // A visitor that has gone needs no target.
-        reset = rx.broken() => return debug!("{name}: {reset}"),
+        reset = rx.broken() => return debug!("{reset}"),
     };
     let socket = match socket {
         Ok(socket) => socket,
@@ -222,8 +222,8 @@ pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialed: &HashMap<u3
     tokio::select! {
         biased;
         outcome = relay(socket, tx, rx, counted.pace(), &counted) => match outcome {
-            Ok(()) => debug!("{name}: a flow is done"),
-            Err(e) => debug!("{name}: {e}"),
+            Ok(()) => debug!("done"),
+            Err(e) => debug!("{e}"),
         },
         (code, why) = dialed.barred(target, peer) => dialed.complain(target, code, &why),
     }
