@@ -39,6 +39,7 @@ mod memory;
 mod modes;
 #[cfg(target_os = "linux")]
 mod outage;
+mod packaging;
 mod password;
 mod proxy_clients;
 mod proxy_header;
