@@ -3,6 +3,7 @@
 mod congestion;
 mod credit;
 mod moderation;
+mod narrowing;
 mod path;
 mod probe;
 mod punctual;
