@@ -401,6 +401,11 @@ impl Connection {
         }
     }
 
+    /// The time to the peer and back, smoothed (RFC 9002, section 5.3).
+    pub fn rtt(&self) -> Duration {
+        self.inner.rtt()
+    }
+
     /// How many packets have come from the peer so far, whatever was in them.
     pub fn heard(&self) -> u64 {
         self.inner.stats().udp_rx.datagrams

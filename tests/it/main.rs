@@ -49,6 +49,7 @@ mod readme;
 mod rebinding;
 mod reconnect;
 mod refusals;
+mod servers;
 #[cfg(target_os = "linux")]
 mod service;
 mod settings;
