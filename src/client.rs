@@ -12,6 +12,7 @@ mod tunnels;
 mod visitors;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::{Error, Result};
 use thiserror::Error;
@@ -26,6 +27,7 @@ use self::tunnels::Tunnels;
 use crate::config::ClientConfig;
 #[cfg(unix)]
 use crate::control::{ControlSocket, Greeting};
+use crate::metrics::{Account, Metrics};
 use crate::session::{FlowError, Opener};
 
 /// Why a client ended.
@@ -60,12 +62,14 @@ impl Client {
     /// Binds all local listeners; must be called within a runtime. It stops when `stop` is
     /// cancelled.
     pub fn bind(mut config: ClientConfig, stop: CancellationToken) -> Result<Self> {
+        let metrics = Arc::<Metrics>::default();
+        let account = Account::new(&metrics, "");
         let wanted = std::mem::take(&mut config.tunnels);
-        let (tunnels, orders) = Tunnels::bind(wanted).map_err(Error::msg)?;
+        let (tunnels, orders) = Tunnels::bind(wanted, &account).map_err(Error::msg)?;
         let drain = config.drain;
         #[cfg(unix)]
         let greeting = greeting(&config);
-        let servers = Servers::new(config, &tunnels.book(), stop.clone())?;
+        let servers = Servers::new(config, &tunnels.book(), stop.clone(), &account)?;
         #[cfg(unix)]
         let desk = Desk::new(servers.session(), orders, &stop, drain);
         Ok(Self {

@@ -44,6 +44,7 @@ pub mod control;
 pub mod keygen;
 pub mod listener;
 pub mod log;
+pub mod metrics;
 #[cfg(unix)]
 pub mod orders;
 pub mod pace;
@@ -54,6 +55,8 @@ mod quota;
 pub mod relay;
 pub mod secret;
 pub mod server;
+#[cfg(unix)]
+pub mod service;
 pub mod session;
 pub mod socket;
 pub mod stdio;
@@ -126,6 +129,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Stop(flags) => Ok(order(orders::stop(flags))),
         #[cfg(unix)]
         Command::Tunnel(command) => Ok(order(orders::tunnel(command))),
+        #[cfg(unix)]
+        Command::Service(flags) => Ok(service::run(flags)),
         Command::Keygen(flags) => Ok(keygen::run(&flags.into())),
         Command::Bench(flags) => bench::Plan::new(flags).map(|plan| {
             log.start(LevelFilter::WARN, None);

@@ -12,7 +12,7 @@ use super::tunnels::{Order, Pick, View};
 use super::visitors::next_session;
 use crate::config;
 use crate::control::{self, Caller, Mappings, Reply, Request, TunnelView};
-use crate::session::{NO_TUNNEL, Opener};
+use crate::session::Opener;
 use crate::socket::Socket;
 use crate::tunnel::{Target, Tunnel};
 
@@ -158,7 +158,7 @@ async fn connect(
 ) -> io::Result<()> {
     let name = target.to_string();
     let reached = tokio::select! {
-        reached = opener.reach(NO_TUNNEL, target) => reached,
+        reached = opener.connect(target) => reached,
         () = caller.gone() => return Ok(()),
     };
     let outcome = match reached {

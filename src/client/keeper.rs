@@ -1,9 +1,10 @@
 //! A stay with one server: from connecting to it to the end of the session, over as many connections as
 //! that takes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -12,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::connecting::{self, CONNECT_DEADLINE};
-use super::tunnels::Book;
+use super::tunnels::{Book, Entry, Whereabouts};
 use crate::config::{ClientConfig, Upstream};
+use crate::metrics::{Account, Login};
 use crate::session::{
     self, ALPN, Instance, LoggedIn, OpenError, Opener, Session, SessionError, Summons,
 };
@@ -36,6 +38,9 @@ pub(super) struct Keeper {
     instance: Instance,
     /// The tunnels that there are to be.
     book: Book,
+    account: Arc<Account>,
+    /// Whether there has been a session with this server.
+    connected: Arc<AtomicBool>,
     stop: CancellationToken,
 }
 
@@ -43,7 +48,7 @@ pub(super) struct Keeper {
 #[derive(Debug)]
 pub(super) enum News {
     /// There is a session.
-    Up(Opener),
+    Up(Box<Opener>),
     /// The server is out of hearing, or is heard again.
     Deaf(bool),
     /// The session takes no new flows any more, and lasts as long as those that are open.
@@ -62,20 +67,23 @@ pub(super) enum Outcome {
 }
 
 impl Keeper {
-    /// One that stays until `stop` is cancelled.
+    /// One that stays until `stop` is cancelled, and counts in this account.
     pub(super) fn new(
         upstream: Upstream,
         config: Arc<ClientConfig>,
         book: Book,
         stop: CancellationToken,
+        account: Arc<Account>,
     ) -> Result<Self> {
         let tls = upstream.trust.config(ALPN, config.credential.key())?;
         Ok(Self {
             upstream,
+            account,
+            book,
+            connected: Arc::default(),
             config,
             tls: Arc::new(tls),
             instance: new_instance(),
-            book,
             stop,
         })
     }
@@ -129,6 +137,14 @@ impl Keeper {
 
     /// Logs in to the server, over this connection or a new one.
     async fn log_in(&self, connection: Option<Connection>) -> Result<Begun, SessionError> {
+        let logged_in = self.try_to_log_in(connection).await;
+        let failed = logged_in.as_ref().err();
+        let how = failed.map_or(Login::Accepted, SessionError::kind);
+        self.account.metrics().login(how);
+        logged_in
+    }
+
+    async fn try_to_log_in(&self, connection: Option<Connection>) -> Result<Begun, SessionError> {
         let connection = match connection {
             Some(connection) => connection,
             None => self.connect().await?,
@@ -140,29 +156,57 @@ impl Keeper {
         let tunnels: Vec<_> = tunnels.collect();
         let credential = &self.config.credential;
         let idle = self.config.udp_idle;
-        let login = session::login(connection, credential, self.instance, &tunnels, idle);
+        let login = session::login(
+            connection,
+            credential,
+            self.instance,
+            &tunnels,
+            idle,
+            self.account.clone(),
+        );
         let logged_in = timeout(CONNECT_DEADLINE, login)
             .await
             .map_err(|_| SessionError::Lost(Lost::TimedOut))??;
         info!("connected to {remote}");
         let LoggedIn { session, listening } = logged_in;
-        for (entry, listening) in entries.iter().zip(listening) {
-            entry.judge(&self.name(), Ok(listening));
-        }
-        let open = entries.iter().map(|entry| entry.number).collect();
+        let open = entries.iter().zip(listening).map(|(entry, listening)| {
+            let whereabouts = entry.judge(&self.name(), Ok(listening));
+            (entry.number, whereabouts)
+        });
+        let open = open.collect();
         Ok(Begun { session, open })
     }
 
-    /// Runs a session to its end. One that has become deaf ends when another connection can be had
-    /// before it is heard again, unless it takes no new flows any more.
+    /// Runs a session to its end, and shows it for as long.
     async fn carry(
         &self,
         Begun { session, open }: Begun,
         retire: &CancellationToken,
         tell: &mut impl FnMut(News),
     ) -> Ended {
+        if self.connected.swap(true, Ordering::Relaxed) {
+            self.account.metrics().reconnect();
+        }
+        let _listed = session.list(&self.upstream.addr.to_string());
+        self.run(session, open, retire, tell).await
+    }
+
+    /// Keeps in mind why there is no session.
+    pub(super) fn fault(&self, why: &str) {
+        self.account.metrics().fault(why);
+    }
+
+    /// Runs a session to its end. One that has become deaf ends when another connection can be had
+    /// before it is heard again, unless it takes no new flows any more.
+    async fn run(
+        &self,
+        session: Session,
+        open: Given,
+        retire: &CancellationToken,
+        tell: &mut impl FnMut(News),
+    ) -> Ended {
         let opener = session.opener();
-        tell(News::Up(opener.clone()));
+        tell(News::Up(Box::new(opener.clone())));
         let summons = Summons {
             retire: retire.clone(),
             ..Summons::default()
@@ -182,37 +226,34 @@ impl Keeper {
     }
 
     /// Has a session open and close tunnels as the book says, for ever; it begins with these.
-    async fn keep_to_the_book(&self, opener: &Opener, mut open: BTreeSet<u32>) {
-        let mut book = self.book.clone();
+    async fn keep_to_the_book(&self, opener: &Opener, mut open: Given) {
+        let (mut book, name) = (self.book.clone(), self.name());
         let mut refused = BTreeSet::new();
         loop {
             let wanted = book.borrow_and_update().clone();
-            let numbers: BTreeSet<_> = wanted.iter().map(|entry| entry.number).collect();
-            for gone in open.difference(&numbers) {
-                opener.close_tunnel(*gone, self.config.drain).await;
+            let is_wanted = |number: &u32| wanted.iter().any(|entry| entry.number == *number);
+            let (kept, gone) = open.into_iter().partition(|(number, _)| is_wanted(number));
+            open = kept;
+            for (number, _) in Given::from_iter(gone) {
+                opener.close_tunnel(number, self.config.drain).await;
             }
-            open.retain(|number| numbers.contains(number));
-            for entry in wanted {
-                let number = entry.number;
-                // A session that takes nothing new is not to be asked.
-                if !opener.is_open() {
+            let new = |entry: &&Arc<Entry>| {
+                !open.contains_key(&entry.number) && !refused.contains(&entry.number)
+            };
+            let new: Vec<_> = wanted.iter().filter(new).collect();
+            for entry in new {
+                // A session that takes nothing new is not to be asked, nor for what nobody may want any
+                // more.
+                if !opener.is_open() || book.has_changed().unwrap_or(true) {
                     break;
                 }
-                // Nobody may want it any more by now.
-                if book.has_changed().unwrap_or(true) {
-                    break;
-                }
-                if open.contains(&number) || refused.contains(&number) {
-                    continue;
-                }
-                match opener.open_tunnel(number, &entry.tunnel).await {
+                match opener.open_tunnel(entry.number, &entry.tunnel).await {
                     Ok(listening) => {
-                        open.insert(number);
-                        entry.judge(&self.name(), Ok(listening));
+                        open.insert(entry.number, entry.judge(&name, Ok(listening)));
                     }
                     Err(OpenError::Refused(why)) => {
-                        refused.insert(number);
-                        entry.judge(&self.name(), Err(why));
+                        refused.insert(entry.number);
+                        entry.judge(&name, Err(why));
                     }
                     Err(OpenError::Lost) => {}
                 }
@@ -255,8 +296,11 @@ impl Keeper {
 /// A session that has begun, with the tunnels of these numbers.
 struct Begun {
     session: Session,
-    open: BTreeSet<u32>,
+    open: Given,
 }
+
+/// The tunnels that a server has given us, by their numbers, and where it listens for them.
+type Given = BTreeMap<u32, Option<Whereabouts>>;
 
 /// How a session of the client's ended.
 enum Ended {

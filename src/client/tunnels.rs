@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use super::visitors;
 use crate::listener::Listener;
+use crate::metrics::{self, Account};
 use crate::session::{Local, Opener};
 use crate::tunnel::{Half, Listen, MAX_TUNNELS, Tunnel};
 
@@ -28,6 +29,8 @@ pub(super) struct Entry {
     /// Its number with every server, which no other tunnel of this process ever has.
     pub(super) number: u32,
     pub(super) tunnel: Tunnel,
+    /// Its numbers, for those who look.
+    count: Arc<metrics::Tunnel>,
     /// Where this side listens, if it does.
     near: Option<String>,
     /// Whether it was added while the client ran.
@@ -40,15 +43,18 @@ pub(super) struct Entry {
 pub(super) type Verdict = Result<Option<String>, String>;
 
 impl Entry {
-    /// Takes what a server says, and tells it to those who read the log.
-    pub(super) fn judge(&self, server: &str, verdict: Verdict) {
+    /// Takes what a server says, and tells it to those who read the log. Where the server listens is
+    /// shown for as long as what this returns is kept.
+    pub(super) fn judge(&self, server: &str, verdict: Verdict) -> Option<Whereabouts> {
         let tunnel = &self.tunnel;
         match &verdict {
             Ok(Some(addr)) => info!("{tunnel}: {server} listens on {addr}"),
             Ok(None) => {}
             Err(why) => warn!("{server} refused {tunnel}: {why}"),
         }
+        let addr = verdict.as_ref().ok().cloned().flatten();
         self.verdict.send_replace(Some(verdict));
+        addr.map(|addr| Whereabouts::new(&self.count, addr))
     }
 
     /// Whether it may be part of a login, which fails if any of its tunnels is refused: those may that
@@ -74,6 +80,27 @@ impl Entry {
             added: self.added,
             refused,
         }
+    }
+}
+
+/// Where a server listens for a tunnel, shown until this is dropped.
+#[derive(Debug)]
+pub(super) struct Whereabouts {
+    count: Arc<metrics::Tunnel>,
+    addr: String,
+}
+
+impl Whereabouts {
+    fn new(count: &Arc<metrics::Tunnel>, addr: String) -> Self {
+        count.listens_at(&addr);
+        let count = count.clone();
+        Self { count, addr }
+    }
+}
+
+impl Drop for Whereabouts {
+    fn drop(&mut self) {
+        self.count.listens_no_more_at(&self.addr);
     }
 }
 
@@ -137,12 +164,16 @@ pub(super) struct Tunnels {
     bound: Vec<(u32, Local, Listener)>,
     listening: HashMap<u32, JoinSet<()>>,
     orders: mpsc::Receiver<Order>,
+    account: Arc<Account>,
 }
 
 impl Tunnels {
     /// Binds what the tunnels listen on here, all or none; must be called within a runtime. Returns
     /// also how orders are given.
-    pub(super) fn bind(tunnels: Vec<Tunnel>) -> Result<(Self, mpsc::Sender<Order>), String> {
+    pub(super) fn bind(
+        tunnels: Vec<Tunnel>,
+        account: &Arc<Account>,
+    ) -> Result<(Self, mpsc::Sender<Order>), String> {
         let (sender, orders) = mpsc::channel(1);
         let mut new = Self {
             book: watch::Sender::default(),
@@ -150,6 +181,7 @@ impl Tunnels {
             bound: Vec::new(),
             listening: HashMap::new(),
             orders,
+            account: account.clone(),
         };
         new.add(tunnels, false)?;
         Ok((new, sender))
@@ -171,7 +203,7 @@ impl Tunnels {
     pub(super) fn stdio(&self) -> Option<(u32, Local)> {
         let book = self.book.borrow();
         let entry = book.iter().find(|e| e.tunnel.listen == Listen::Stdio)?;
-        let local = Local::new(entry.tunnel.to_string(), &Listen::Stdio, entry.tunnel.proxy);
+        let local = Local::new(entry.count.clone(), &Listen::Stdio, entry.tunnel.proxy);
         Some((entry.number, local))
     }
 
@@ -216,29 +248,42 @@ impl Tunnels {
             return Err(format!("one client may have {MAX_TUNNELS} tunnels at most"));
         }
         for (number, tunnel) in (self.next..).zip(tunnels) {
-            let mut near = None;
-            if let Half::Listen(listen, proxy) = tunnel.near()
-                && listen != Listen::Stdio
-            {
-                match Listener::bind(&listen) {
-                    Ok(listener) => {
-                        info!("{tunnel}: listening on {listener}");
-                        near = Some(listener.to_string());
-                        let local = Local::new(tunnel.to_string(), &listen, proxy);
-                        bound.push((number, local, listener));
+            let (text, mut near) = (tunnel.to_string(), None);
+            let count = match tunnel.near() {
+                Half::Dial(_) => self.account.dialed(&text),
+                Half::Listen(Listen::Stdio, _) => self.account.listened(&text),
+                Half::Listen(listen, proxy) => {
+                    let count = self.account.listened(&text);
+                    match Listener::bind(&listen) {
+                        Ok(listener) => {
+                            info!("{tunnel}: listening on {listener}");
+                            let addr = listener.to_string();
+                            count.listens_at(&addr);
+                            near = Some(addr);
+                            bound.push((
+                                number,
+                                Local::new(count.clone(), &listen, proxy),
+                                listener,
+                            ));
+                        }
+                        Err(e) => {
+                            failures.push(format!("{tunnel}: cannot listen on {listen}: {e}"))
+                        }
                     }
-                    Err(e) => failures.push(format!("{tunnel}: cannot listen on {listen}: {e}")),
+                    count
                 }
-            }
+            };
             entries.push(Arc::new(Entry {
                 number,
                 tunnel,
+                count,
                 near,
                 added,
                 verdict: watch::Sender::default(),
             }));
         }
         if !failures.is_empty() {
+            entries.iter().for_each(|entry| self.uncount(entry));
             return Err(failures.join("\n"));
         }
         self.next += entries.len() as u32;
@@ -279,7 +324,7 @@ impl Tunnels {
             return Ok(entries.iter().map(|entry| entry.view()).collect());
         }
         self.bound.clear();
-        self.forget(&entries.iter().map(|entry| entry.number).collect::<Vec<_>>());
+        self.forget(&entries);
         Err(refused.join("\n"))
     }
 
@@ -296,20 +341,33 @@ impl Tunnels {
         if !missing.is_empty() {
             return Err(missing.join("\n"));
         }
-        let gone = |entry: &&Arc<Entry>| picks.iter().any(|pick| pick.fits(entry));
-        let gone: Vec<_> = book.iter().filter(gone).collect();
+        let gone = |entry: &Arc<Entry>| picks.iter().any(|pick| pick.fits(entry));
+        let gone: Vec<_> = book.into_iter().filter(gone).collect();
         for entry in &gone {
             if let Some(mut listening) = self.listening.remove(&entry.number) {
                 listening.shutdown().await;
             }
             info!("{}: removed; its open flows may finish", entry.tunnel);
         }
-        self.forget(&gone.iter().map(|entry| entry.number).collect::<Vec<_>>());
+        self.forget(&gone);
         Ok(gone.iter().map(|entry| entry.view()).collect())
     }
 
-    fn forget(&self, numbers: &[u32]) {
+    fn forget(&self, gone: &[Arc<Entry>]) {
+        let is_gone = |entry: &Entry| gone.iter().any(|gone| gone.number == entry.number);
         self.book
-            .send_modify(|book| book.retain(|entry| !numbers.contains(&entry.number)));
+            .send_modify(|book| book.retain(|entry| !is_gone(entry)));
+        gone.iter().for_each(|entry| self.uncount(entry));
+    }
+
+    /// Takes a tunnel that is gone from those that are shown, unless there is another like it.
+    fn uncount(&self, entry: &Entry) {
+        let like = |other: &Arc<Entry>| Arc::ptr_eq(&other.count, &entry.count);
+        if let Some(near) = &entry.near {
+            entry.count.listens_no_more_at(near);
+        }
+        if !self.book.borrow().iter().any(like) {
+            self.account.forget(&entry.count.text);
+        }
     }
 }

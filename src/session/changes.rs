@@ -78,7 +78,11 @@ impl Opener {
     /// them.
     pub async fn close_tunnel(&self, number: u32, drain: Duration) {
         // A session that has ended has no tunnels.
-        let _ = self.changes.send(Change::Close(number, drain)).await;
+        let _ = self
+            .shared()
+            .changes
+            .send(Change::Close(number, drain))
+            .await;
     }
 }
 

@@ -11,11 +11,13 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{Span, debug};
 
+use super::counted::Counted;
 use super::flow::{OPENING, TUNNEL};
 use super::guest::Guest;
 use super::local::Complaints;
-use crate::access::{Access, Held, is_bench};
+use crate::access::{Access, is_bench};
 use crate::connector::{self, DialError};
+use crate::metrics;
 use crate::relay::relay;
 use crate::socket::{Socket, UdpPort};
 use crate::transport::{Receiver, ResetCode, Sender};
@@ -42,6 +44,13 @@ impl Dialing {
         self.lock().get(&number).cloned()
     }
 
+    /// The tunnel that a flow's header means.
+    pub(super) fn find(&self, header: &FlowHeader) -> Option<Arc<Dialed>> {
+        match header {
+            FlowHeader::Fixed(number) | FlowHeader::Asked(number, _) => self.get(*number),
+        }
+    }
+
     /// Takes one out. Its flows go on.
     pub(super) fn remove(&self, number: u32) -> Option<Arc<Dialed>> {
         self.lock().remove(&number)
@@ -55,7 +64,7 @@ impl Dialing {
 /// A tunnel whose targets this side dials.
 #[derive(Debug)]
 pub(super) struct Dialed {
-    name: String,
+    pub(super) count: Arc<metrics::Tunnel>,
     target: Target,
     /// The client that it is for, which bounds the targets; none where the tunnel is our own.
     guest: Option<Arc<Guest>>,
@@ -68,9 +77,13 @@ pub(super) struct Dialed {
 pub(super) type Refusal = (ResetCode, String);
 
 impl Dialed {
-    pub(super) fn new(name: String, target: Target, guest: Option<Arc<Guest>>) -> Self {
+    pub(super) fn new(
+        count: Arc<metrics::Tunnel>,
+        target: Target,
+        guest: Option<Arc<Guest>>,
+    ) -> Self {
         Self {
-            name,
+            count,
             target,
             guest,
             closed: CancellationToken::new(),
@@ -84,8 +97,8 @@ impl Dialed {
     }
 
     /// What stands for flows of a client's own, with the number that goes with them.
-    pub(super) fn without_tunnel(guest: Arc<Guest>) -> (u32, Self) {
-        let dialed = Self::new("rstun connect".into(), Target::Asked, Some(guest));
+    pub(super) fn without_tunnel(count: Arc<metrics::Tunnel>, guest: Arc<Guest>) -> (u32, Self) {
+        let dialed = Self::new(count, Target::Asked, Some(guest));
         (NO_TUNNEL, dialed)
     }
 
@@ -178,22 +191,15 @@ impl Dialed {
 
     /// Logs that a target was not reached, or may not be any more.
     pub(super) fn complain(&self, target: &Target, code: ResetCode, why: &str) {
-        let name = &self.name;
         match code {
             ResetCode::NotAllowed => self.deny(target, why),
             // As it was told to.
-            ResetCode::Broken => return debug!("{name}: a flow was cut: {why}"),
+            ResetCode::Broken => return debug!("cut: {why}"),
             _ => {}
         }
+        self.count.refuse(code.into());
         self.complaints
-            .say(|| format!("{name}: cannot reach {target}: {why}"));
-    }
-}
-
-/// The number of the tunnel that a flow's header means.
-pub(super) fn number(header: &FlowHeader) -> u32 {
-    match header {
-        FlowHeader::Fixed(number) | FlowHeader::Asked(number, _) => *number,
+            .say(&self.count, || format!("cannot reach {target}: {why}"));
     }
 }
 
@@ -226,19 +232,23 @@ pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialing: &Dialing) 
         Ok(Some(header)) => header,
         _ => return refuse(tx, rx, ResetCode::BadHeader),
     };
-    let dialed = dialing.get(number(&header));
+    let dialed = dialing.find(&header);
     let found = dialed.as_ref();
     let Some((dialed, target)) = found.and_then(|it| Some((it, it.target(&header)?))) else {
         return refuse(tx, rx, ResetCode::NotAllowed);
     };
-    Span::current().record(TUNNEL, &dialed.name);
+    Span::current().record(TUNNEL, &dialed.count.text);
     let held = match &dialed.guest {
         None => None,
         Some(guest) => match guest.identity.take_flow() {
-            None => return refuse(tx, rx, ResetCode::TooMany),
+            None => {
+                dialed.count.refuse(metrics::Refusal::TooMany);
+                return refuse(tx, rx, ResetCode::TooMany);
+            }
             held => held,
         },
     };
+    let counted = Counted::new(&dialed.count, held);
     let socket = tokio::select! {
         // In a box, for it is larger than what comes after it, and soon over.
         socket = Box::pin(dialed.dial(target)) => socket,
@@ -256,11 +266,10 @@ pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialing: &Dialing) 
     if asked && tx.write(Bytes::from_static(&[CONNECTED])).await.is_err() {
         return;
     }
-    let pace = held.as_ref().map(Held::pace);
     let peer = socket.peer_addr();
     tokio::select! {
         biased;
-        outcome = relay(socket, tx, rx, pace) => match outcome {
+        outcome = relay(socket, tx, rx, counted.pace(), &counted) => match outcome {
             Ok(()) => debug!("done"),
             Err(e) => debug!("{e}"),
         },

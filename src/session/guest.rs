@@ -12,6 +12,7 @@ use tracing::warn;
 use super::welcome::{MakeRoom, Opened, Unreachable, may_reach};
 use crate::access::{Access, Held, Identity};
 use crate::audit;
+use crate::metrics::Account;
 use crate::quota::Quota;
 use crate::tunnel::{Half, MAX_TUNNELS};
 use crate::wire::{Grant, Request};
@@ -83,30 +84,33 @@ impl Guest {
         lock(&self.tunnels).contains_key(&number)
     }
 
-    /// Takes a tunnel from it; tells whether it had it.
-    pub(super) fn take(&self, number: u32) -> bool {
-        let taken = lock(&self.tunnels).remove(&number);
-        if let Some(Given { request, .. }) = &taken {
-            audit::tunnel_down(self.identity.name(), self.from, &request.to_string());
-        }
-        taken.is_some()
+    /// Takes a tunnel from it, and tells what it was called if it had it.
+    pub(super) fn take(&self, number: u32) -> Option<String> {
+        let text = lock(&self.tunnels).remove(&number)?.request.to_string();
+        audit::tunnel_down(self.identity.name(), self.from, &text);
+        Some(text)
     }
 
     /// Opens what the client asks for, as far as it may have it: as at its login.
-    pub(super) async fn open(self: Arc<Self>, request: Request) -> Asked {
-        let mut opened = Opened::default();
+    pub(super) async fn open(self: Arc<Self>, request: Request, account: Arc<Account>) -> Asked {
         let mut access = self.identity.access();
-        if lock(&self.tunnels).len() >= MAX_TUNNELS {
-            let why = format!("a client may have {MAX_TUNNELS} tunnels at a time");
-            opened.grants.push(Grant::Refused(why));
+        let requests = std::slice::from_ref(&request);
+        let open = async |access: &Access| {
+            Opened::new(&self.identity, access, account.clone(), requests).await
+        };
+        let mut opened = if lock(&self.tunnels).len() < MAX_TUNNELS {
+            open(&access).await
         } else {
-            opened = Opened::new(&self.identity, &access, std::slice::from_ref(&request)).await;
-        }
+            let why = format!("a client may have {MAX_TUNNELS} tunnels at a time");
+            let mut opened = Opened::none(account.clone());
+            opened.grants.push(Grant::Refused(why));
+            opened
+        };
         if opened.taken {
             drop(opened);
             self.make_room.make().await;
             access = self.identity.access();
-            opened = Opened::new(&self.identity, &access, std::slice::from_ref(&request)).await;
+            opened = open(&access).await;
         }
         Asked {
             request,
@@ -190,7 +194,7 @@ impl Guest {
 impl Asked {
     /// Takes back what has been opened, if it has.
     pub(super) fn refuse(&mut self, why: &str) {
-        self.opened = Opened::default();
+        self.opened = Opened::none(self.opened.account.clone());
         self.opened.grants.push(Grant::Refused(why.to_owned()));
     }
 }

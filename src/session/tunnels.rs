@@ -22,14 +22,14 @@ impl Session {
                 if guest.has(request.number) {
                     return Err(SessionError::Unexpected);
                 }
-                self.changes.decide(guest.open(request));
+                self.changes
+                    .decide(guest.open(request, self.account.clone()));
             }
             (Event::Message(Message::Close(number)), Role::Server(guest)) => {
-                if !guest.take(number) {
-                    return Err(SessionError::Unexpected);
-                }
+                let text = guest.take(number).ok_or(SessionError::Unexpected)?;
+                self.account.forget(&text);
                 self.dialing.remove(number);
-                self.opener.lanes().close(number);
+                self.opener.shared().lanes.close(number);
                 if let Some(mut listening) = self.listening.remove(&number) {
                     // Until the port is free: it may be asked for next.
                     listening.shutdown().await;
@@ -55,12 +55,13 @@ impl Session {
             asked.refuse("the session is about to end");
         } else if let Err(Again) = guest.settle(&mut asked) {
             let guest = guest.clone();
-            self.changes.decide(guest.open(asked.request));
+            self.changes
+                .decide(guest.open(asked.request, self.account.clone()));
             return Ok(());
         }
         let opened = asked.opened;
         for (number, name, target) in opened.dialed {
-            let dialed = Dialed::new(name, target, Some(guest.clone()));
+            let dialed = Dialed::new(self.account.dialed(&name), target, Some(guest.clone()));
             self.dialing.insert(number, dialed);
         }
         self.listeners = opened.listeners;
@@ -86,7 +87,8 @@ impl Session {
                 let request = Request::new(number, &tunnel);
                 if let Half::Dial(target) = tunnel.near() {
                     // Its flows may come before the answer.
-                    let dialed = Dialed::new(tunnel.to_string(), target, None);
+                    let count = self.account.dialed(&tunnel.to_string());
+                    let dialed = Dialed::new(count, target, None);
                     self.dialing.insert(number, dialed);
                 }
                 self.changes.unanswered.insert(number, (tunnel, answer));
@@ -100,7 +102,7 @@ impl Session {
     /// Closes a tunnel: no new flows, and so long for those that are open. Where this side listens,
     /// the server hears of it when they are over, for until then streams may be under way to it.
     async fn close(&mut self, number: u32, drain: Duration) -> Result<(), SessionError> {
-        if let Some(lane) = self.opener.lanes().close(number) {
+        if let Some(lane) = self.opener.shared().lanes.close(number) {
             self.changes.drain(number, lane, drain);
             return Ok(());
         }

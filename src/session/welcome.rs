@@ -16,8 +16,9 @@ use crate::access::{Access, Held, Identity, is_bench};
 use crate::audit;
 use crate::connector;
 use crate::listener::Listener;
+use crate::metrics::{Account, Metrics};
 use crate::transport::{CloseCode, Connection};
-use crate::tunnel::{Half, Listen, Target};
+use crate::tunnel::{Half, Listen, ProxyHeader, Target};
 use crate::wire::{Grant, Login, Message, Request};
 
 /// Longest that the server looks for what a name stands for that is not listed itself.
@@ -64,12 +65,13 @@ pub struct Newcomer {
 }
 
 /// What became of tunnels that a client asked for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Opened {
     pub(super) grants: Vec<Grant>,
     pub(super) dialed: Vec<(u32, String, Target)>,
     pub(super) listeners: Vec<(u32, Local, Listener)>,
     pub(super) held: Option<Held>,
+    pub(super) account: Arc<Account>,
     /// Whether something was not to be had because another session has it.
     pub(super) taken: bool,
 }
@@ -79,12 +81,11 @@ impl Opened {
     pub(super) async fn new(
         identity: &Arc<Identity>,
         access: &Access,
+        account: Arc<Account>,
         tunnels: &[Request],
     ) -> Self {
-        let mut opened = Self {
-            held: identity.take_tunnels(tunnels.len()),
-            ..Self::default()
-        };
+        let mut opened = Self::none(account);
+        opened.held = identity.take_tunnels(tunnels.len());
         if opened.held.is_none() {
             let most = access.max_tunnels;
             let why = format!("the server lets this client have {most} tunnels in all");
@@ -97,13 +98,24 @@ impl Opened {
             let grant = match &tunnel.half {
                 Half::Dial(target) => opened.dial(number, name, target, access).await,
                 Half::Listen(listen, proxy) => {
-                    let local = Local::new(name, listen, *proxy);
-                    opened.listen(number, local, listen, access)
+                    opened.listen(number, &name, (listen, *proxy), access)
                 }
             };
             opened.grants.push(grant);
         }
         opened
+    }
+
+    /// Nothing so far.
+    pub(super) fn none(account: Arc<Account>) -> Self {
+        Self {
+            grants: Vec::new(),
+            dialed: Vec::new(),
+            listeners: Vec::new(),
+            held: None,
+            account,
+            taken: false,
+        }
     }
 
     async fn dial(&mut self, number: u32, name: String, target: &Target, access: &Access) -> Grant {
@@ -116,13 +128,22 @@ impl Opened {
         }
     }
 
-    fn listen(&mut self, number: u32, local: Local, listen: &Listen, access: &Access) -> Grant {
+    fn listen(
+        &mut self,
+        number: u32,
+        name: &str,
+        (listen, proxy): (&Listen, Option<ProxyHeader>),
+        access: &Access,
+    ) -> Grant {
         if let Err(why) = access.may_listen(listen) {
             return Grant::Refused(why);
         }
         match Listener::bind(listen) {
             Ok(listener) => {
                 let addr = listener.local_addr();
+                let count = self.account.listened(name);
+                count.listens_at(&listener.to_string());
+                let local = Local::new(count, listen, proxy);
                 self.listeners.push((number, local, listener));
                 addr.map_or(Grant::Open, Grant::Listening)
             }
@@ -159,14 +180,15 @@ impl Newcomer {
     /// sessions that are dead, and then it is tried once more.
     pub async fn welcome(
         mut self,
+        metrics: &Arc<Metrics>,
         udp_idle: Duration,
         make_room: MakeRoom,
     ) -> Result<Session, SessionError> {
-        let mut opened = self.open().await;
+        let mut opened = self.open(metrics).await;
         if opened.taken {
             drop(opened);
             make_room.make().await;
-            opened = self.open().await;
+            opened = self.open(metrics).await;
         }
         let tunnels = self.tunnels.iter().map(Request::to_string);
         let refused: Vec<_> = opened
@@ -199,6 +221,7 @@ impl Newcomer {
         );
         Ok(Session::new(
             Role::Server(Arc::new(guest)),
+            opened.account,
             self.connection,
             self.control,
             opened.dialed,
@@ -207,9 +230,10 @@ impl Newcomer {
         ))
     }
 
-    async fn open(&mut self) -> Opened {
+    async fn open(&mut self, metrics: &Arc<Metrics>) -> Opened {
+        let account = Account::new(metrics, self.identity.name());
         let access = self.changes.borrow_and_update().clone();
-        Opened::new(&self.identity, &access, &self.tunnels).await
+        Opened::new(&self.identity, &access, account, &self.tunnels).await
     }
 
     /// Tells a client what it does not get, and lets it go.
