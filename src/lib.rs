@@ -57,6 +57,7 @@ pub mod server;
 pub mod session;
 pub mod socket;
 pub mod stdio;
+pub mod ticket;
 pub mod tls;
 pub mod transport;
 pub mod tunnel;
