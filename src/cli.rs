@@ -17,6 +17,7 @@ mod client;
 #[cfg(unix)]
 mod control;
 mod layered;
+mod ticket;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ pub use client::{ClientFlags, ConnectFlags, CredentialFlags, Mode, TrustBy, Trus
 pub use control::{RunningFlags, StopFlags};
 
 pub use layered::{SECRETS, Setting, are_rivals, arguments, check, matches, program, read};
+pub use ticket::TicketFlags;
 
 use self::client::client_name;
 
@@ -62,6 +64,8 @@ pub enum Command {
     /// Have a server or a client that runs end in order
     #[cfg(unix)]
     Stop(StopFlags),
+    /// Print what a client needs to know of the server here, as one word
+    Ticket(TicketFlags),
     /// Make a key and a certificate for a server, or a client's key or secret
     Keygen(KeygenFlags),
     /// Measure what a tunnel does, on this machine or to a server
@@ -100,13 +104,13 @@ pub struct ServerFlags {
     #[arg(long, value_name = "FILE")]
     pub clients: Option<PathBuf>,
 
-    /// Certificate or chain, DER or PEM [default: certificate.der in the configuration directory]
-    #[arg(long, value_name = "FILE")]
-    pub cert: Option<PathBuf>,
+    /// What makes it the right server to its clients
+    #[command(flatten)]
+    pub keys: KeyFlags,
 
-    /// Private key of the certificate, DER or PEM [default: priv_key.der beside it]
-    #[arg(long, value_name = "FILE")]
-    pub key: Option<PathBuf>,
+    /// Show clients' ticket as a QR code too
+    #[arg(long)]
+    pub qr: bool,
 
     /// How much a connection has in flight
     #[command(flatten)]
@@ -140,6 +144,19 @@ pub struct ServerFlags {
     #[cfg(unix)]
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
+}
+
+/// What a server is known by.
+#[derive(Args, Clone, Debug)]
+pub struct KeyFlags {
+    /// Certificate or chain, DER or PEM [default: certificate.der in the configuration directory, or
+    /// else one that the server makes for itself]
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+
+    /// Private key of the certificate, DER or PEM [default: priv_key.der beside it]
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
 }
 
 /// Where flags come from that were not typed.

@@ -6,6 +6,9 @@
 mod clients;
 mod connect;
 mod file;
+mod identity;
+mod invitation;
+mod places;
 mod settings;
 mod trust;
 mod tunnels;
@@ -16,16 +19,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use directories::ProjectDirs;
 use tracing::warn;
 use zeroize::Zeroizing;
 
+use self::identity::Identity;
 use self::trust::trust;
 use crate::access::{Access, Credential, Password};
 use crate::cli::{
     self, BenchFlags, ClientFlags, CongestionFlags, CredentialFlags, IdleFlags, KeygenFlags,
     PasswordFlags, ServerFlags,
 };
+use crate::invitation::Invitation;
 use crate::keygen::{self, Wanted};
 #[cfg(unix)]
 use crate::privileges::Account;
@@ -57,6 +61,8 @@ pub struct ServerConfig {
     pub addr: ListenAddr,
     /// The password that lets clients in, and to what, if there is one.
     pub password: Option<(Password, Access)>,
+    /// What to tell whoever started it, if there is anything.
+    pub invitation: Option<Invitation>,
     /// The clients that have entries of their own.
     pub clients: Option<ClientsFile>,
     /// Certificate and key.
@@ -80,25 +86,33 @@ impl ServerConfig {
     /// Completes and checks what was typed.
     pub fn new(flags: ServerFlags) -> Result<Self> {
         let downstream = tunnels::downstream(&flags.downstream)?;
-        let cert = existing_or_default(flags.cert, "--cert", keygen::CERTIFICATE)
-            .context("no certificate; `rstun keygen` makes one")?;
-        let beside = || cert.with_file_name(keygen::PRIVATE_KEY);
-        let key = flags.key.unwrap_or_else(beside);
+        let identity = Identity::of_server(flags.keys)?;
         let unix_dir = flags.unix_dir.map(directory).transpose()?;
         let access = Access::by_password(downstream, unix_dir);
         let clients = flags.clients.map(ClientsFile::load).transpose()?;
-        let password = match clients {
+        let given = flags.password.is_given();
+        let password = match (&clients, given) {
             // Nobody need know a password where there are entries.
-            Some(_) if !flags.password.is_given() => None,
-            _ => Some(password(flags.password)?),
+            (Some(_), false) => None,
+            _ => Some(identity.password(flags.password)?),
         };
+        let addr = flags
+            .addr
+            .parse()
+            .with_context(|| format!("--addr {}", flags.addr))?;
+        let all = password.as_ref();
+        let all = all.filter(|_| flags.qr || (identity.state.is_some() && !given));
+        let invitation = all.map(|all| invitation::of_all(&identity, all, addr, flags.qr));
+        ensure!(
+            invitation.is_some() || !flags.qr,
+            "--qr shows the ticket of all who know the password, and there is none; \
+             `rstun ticket --for NAME --qr` shows that of one client"
+        );
         Ok(Self {
-            addr: flags
-                .addr
-                .parse()
-                .with_context(|| format!("--addr {}", flags.addr))?,
-            identity: ServerIdentity::load(&cert, &key)?,
+            addr,
+            identity: identity.own,
             password: password.map(|password| (password, access)),
+            invitation,
             clients,
             tuning: tuning(&flags.congestion, &flags.idle),
             drain: Duration::from_secs(flags.drain.seconds),
@@ -231,20 +245,14 @@ fn directory(path: PathBuf) -> Result<PathBuf> {
 }
 
 /// A file that was named, or the one of that name among a systemd service's credentials or in the
-/// user's configuration directory.
-fn existing_or_default(path: Option<PathBuf>, flag: &str, name: &str) -> Result<PathBuf> {
-    if let Some(path) = path.or_else(|| secret::credential(name)) {
-        return Ok(path);
-    }
-    let path = ProjectDirs::from("", "", "rstun")
-        .map(|dirs| dirs.config_dir().join(name))
-        .ok_or_else(|| anyhow!("{flag} is missing, and there is no home directory to look in"))?;
-    ensure!(
-        path.exists(),
-        "{flag} is missing, and there is no {} either",
-        path.display()
-    );
-    Ok(path)
+/// configuration directory, if it is there.
+fn existing(path: Option<PathBuf>, name: &str) -> Option<PathBuf> {
+    let configured = || {
+        let path = places::configuration().ok()?.join(name);
+        path.exists().then_some(path)
+    };
+    path.or_else(|| secret::credential(name))
+        .or_else(configured)
 }
 
 impl PasswordFlags {

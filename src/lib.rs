@@ -41,6 +41,7 @@ pub mod config;
 pub mod connector;
 #[cfg(unix)]
 pub mod control;
+pub mod invitation;
 pub mod keygen;
 pub mod listener;
 pub mod log;
@@ -80,6 +81,7 @@ use crate::client::Client;
 use crate::config::{ClientConfig, ConnectConfig, NotUnderstood, ServerConfig};
 #[cfg(unix)]
 use crate::control::Running;
+use crate::invitation::Invitation;
 use crate::log::Log;
 use crate::server::Server;
 #[cfg(unix)]
@@ -122,6 +124,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }),
         #[cfg(unix)]
         Command::Stop(flags) => Ok(order(orders::stop(flags))),
+        Command::Ticket(flags) => Invitation::new(flags).map(|invitation| invitation.print()),
         Command::Keygen(flags) => Ok(keygen::run(&flags.into())),
         Command::Bench(flags) => bench::Plan::new(flags).map(|plan| {
             log.start(LevelFilter::WARN, None);
@@ -151,7 +154,12 @@ fn explain(error: &clap::Error) -> ExitCode {
 
 fn serve(config: ServerConfig) -> Result<()> {
     until_stopped(|stop| async {
-        Server::bind(config, stop)?.run().await;
+        let invitation = config.invitation.clone();
+        let server = Server::bind(config, stop)?;
+        if let Some(invitation) = invitation {
+            invitation.show(server.local_addr())?;
+        }
+        server.run().await;
         Ok(())
     })
 }

@@ -108,6 +108,7 @@ impl super::Command {
     pub fn keep_secret(&mut self, id: &str, text: Zeroizing<String>) {
         let password = match self {
             Self::Server(flags) => &mut flags.password,
+            Self::Ticket(flags) => &mut flags.password,
             Self::Client(flags) => &mut flags.credential.password,
             Self::Connect(flags) => &mut flags.credential.password,
             _ => return,
