@@ -182,7 +182,27 @@ pub struct PasswordFlags {
 
     /// The password in the file of --config
     #[arg(skip)]
-    pub kept: Option<Zeroizing<String>>,
+    pub kept: Option<Hidden>,
+
+    /// The password in a ticket
+    #[arg(skip)]
+    pub of_ticket: Option<Hidden>,
+}
+
+/// A secret text, wiped from memory when dropped and never shown.
+#[derive(Clone)]
+pub struct Hidden(pub Zeroizing<String>);
+
+impl From<&str> for Hidden {
+    fn from(text: &str) -> Self {
+        Self(Zeroizing::new(text.to_owned()))
+    }
+}
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(hidden)")
+    }
 }
 
 impl std::fmt::Debug for PasswordFlags {

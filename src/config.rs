@@ -10,6 +10,7 @@ mod identity;
 mod invitation;
 mod places;
 mod settings;
+mod ticket;
 mod trust;
 mod tunnels;
 
@@ -26,8 +27,8 @@ use self::identity::Identity;
 use self::trust::trust;
 use crate::access::{Access, Credential, Password};
 use crate::cli::{
-    self, BenchFlags, ClientFlags, CongestionFlags, CredentialFlags, IdleFlags, KeygenFlags,
-    PasswordFlags, ServerFlags,
+    self, BenchFlags, ClientFlags, CongestionFlags, CredentialFlags, Hidden, IdleFlags,
+    KeygenFlags, PasswordFlags, ServerFlags,
 };
 use crate::invitation::Invitation;
 use crate::keygen::{self, Wanted};
@@ -152,9 +153,18 @@ pub struct ClientConfig {
 
 impl ClientConfig {
     /// Completes and checks what was typed.
-    pub fn new(flags: ClientFlags) -> Result<Self> {
+    pub fn new(mut flags: ClientFlags) -> Result<Self> {
+        ticket::redeem(
+            flags.ticket.take(),
+            &mut flags.server_addr,
+            &mut flags.credential,
+            &mut flags.trust,
+        )?;
         let addr = flags.server_addr.as_ref();
-        let addr = addr.context("which server? Give its --server-addr HOST[:PORT]")?;
+        let addr = addr.context(
+            "which server? Give the ticket that `rstun ticket` prints there, or its --server-addr \
+             HOST[:PORT]",
+        )?;
         let server = HostPort::with_default_port(addr, DEFAULT_PORT)
             .with_context(|| format!("--server-addr {addr}"))?;
         let tunnels = tunnels::tunnels(&flags)?;
@@ -201,7 +211,13 @@ pub struct Remote {
 
 impl Remote {
     /// Completes and checks what was typed; none if no server was named.
-    pub fn new(flags: BenchFlags) -> Result<Option<Self>> {
+    pub fn new(mut flags: BenchFlags) -> Result<Option<Self>> {
+        ticket::redeem(
+            None,
+            &mut flags.server_addr,
+            &mut flags.credential,
+            &mut flags.trust,
+        )?;
         let Some(addr) = flags.server_addr else {
             ensure!(
                 !flags.credential.is_given() && !flags.trust.is_given(),
@@ -270,9 +286,10 @@ impl CredentialFlags {
             password,
             password_file,
             kept,
+            of_ticket,
         } = &self.password;
         let (key, name) = (&self.identity, &self.name);
-        let file = password_file.is_some() || kept.is_some();
+        let file = password_file.is_some() || kept.is_some() || of_ticket.is_some();
         password.is_some() || file || key.is_some() || name.is_some()
     }
 }
@@ -286,10 +303,12 @@ fn credential(flags: CredentialFlags) -> Result<Credential> {
     })
 }
 
-/// The password, from the first of: a flag, a file, the environment, the file of --config, systemd's
+/// The password, from the first of: a ticket, a flag, a file, the environment, the file of --config, systemd's
 /// credentials, a prompt.
 fn password(flags: PasswordFlags) -> Result<Password> {
-    let (text, from) = if let Some(text) = flags.password {
+    let (text, from) = if let Some(Hidden(text)) = flags.of_ticket {
+        (text, "the ticket".to_owned())
+    } else if let Some(text) = flags.password {
         warn!(
             "--password shows the password to everyone on this machine; --password-file does not"
         );
@@ -302,7 +321,7 @@ fn password(flags: PasswordFlags) -> Result<Password> {
         let text = text.into_string();
         let text = text.map_err(|_| anyhow!("{PASSWORD_VARIABLE} is not UTF-8"))?;
         (Zeroizing::new(text), PASSWORD_VARIABLE.to_owned())
-    } else if let Some(text) = flags.kept {
+    } else if let Some(Hidden(text)) = flags.kept {
         (text, "--config".to_owned())
     } else if let Some(path) = secret::credential(PASSWORD_CREDENTIAL) {
         let from = format!("systemd's credential '{PASSWORD_CREDENTIAL}'");

@@ -58,6 +58,7 @@ pub mod server;
 pub mod session;
 pub mod socket;
 pub mod stdio;
+pub mod systemd;
 pub mod ticket;
 pub mod tls;
 pub mod transport;
@@ -65,12 +66,13 @@ pub mod tunnel;
 pub mod wire;
 
 use std::ffi::OsString;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use tokio::runtime;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 use tracing_subscriber::filter::LevelFilter;
@@ -84,6 +86,7 @@ use crate::control::Running;
 use crate::invitation::Invitation;
 use crate::log::Log;
 use crate::server::Server;
+use crate::session::Opener;
 #[cfg(unix)]
 use crate::stdio::Stdio;
 
@@ -153,9 +156,11 @@ fn explain(error: &clap::Error) -> ExitCode {
 }
 
 fn serve(config: ServerConfig) -> Result<()> {
+    let bound = systemd::sockets()?;
     until_stopped(|stop| async {
         let invitation = config.invitation.clone();
-        let server = Server::bind(config, stop)?;
+        let server = Server::bind(config, bound, stop)?;
+        systemd::ready();
         if let Some(invitation) = invitation {
             invitation.show(server.local_addr())?;
         }
@@ -195,7 +200,29 @@ fn order(order: impl Future<Output = Result<()>>) -> Result<()> {
 }
 
 fn connect(config: ClientConfig) -> Result<()> {
-    until_stopped(|stop| async { Ok(Client::bind(config, stop)?.run().await?) })
+    until_stopped(|stop| async {
+        let client = Client::bind(config, stop)?;
+        let session = client.session();
+        // A server that is not there yet is no reason to fail: it is waited for.
+        systemd::ready();
+        tokio::select! {
+            ended = client.run() => Ok(ended?),
+            () = report(session) => unreachable!("it reports for ever"),
+        }
+    })
+}
+
+/// Tells systemd whether there is a connection, for ever.
+async fn report(mut session: watch::Receiver<Option<Opener>>) {
+    loop {
+        systemd::status(match session.borrow_and_update().is_some() {
+            true => "connected to the server",
+            false => "waiting for the server",
+        });
+        if session.changed().await.is_err() {
+            pending().await
+        }
+    }
 }
 
 fn measure(plan: &bench::Plan) -> Result<()> {
@@ -217,17 +244,24 @@ where
     let result = runtime.block_on(async {
         let mut signals = Signals::new().context("cannot listen for signals")?;
         let program = program(stop.clone());
-        tokio::pin!(program);
-        tokio::select! {
-            result = &mut program => return result,
-            () = signals.next() => stop.cancel(),
-        }
+        let stopping = async {
+            stop.cancelled().await;
+            systemd::stopping();
+            pending().await
+        };
+        let interrupted = async {
+            signals.next().await;
+            stop.cancel();
+            signals.next().await;
+        };
         tokio::select! {
             result = program => result,
-            () = signals.next() => {
+            () = interrupted => {
                 info!("stopped at once by a second signal");
                 std::process::exit(EXIT_INTERRUPTED);
             }
+            never = stopping => never,
+            () = systemd::watchdog() => unreachable!("it watches for ever"),
         }
     });
     // A name that is being looked up in another thread is of no interest any more.
@@ -304,7 +338,7 @@ impl Signals {
     #[cfg(not(unix))]
     async fn next(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending().await
+            pending().await
         }
     }
 }

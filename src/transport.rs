@@ -9,7 +9,7 @@ mod quic;
 mod stream;
 
 pub use connection::Connection;
-pub use endpoint::{Attempt, Endpoint, connect};
+pub use endpoint::{Attempt, Bound, Endpoint, connect};
 #[doc(hidden)]
 pub use quic::BareController;
 pub use stream::{Receiver, Sender};

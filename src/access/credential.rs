@@ -66,6 +66,11 @@ impl Password {
         Self(Zeroizing::new(hex(bits)))
     }
 
+    /// A copy of its text.
+    pub fn text(&self) -> Zeroizing<String> {
+        self.0.clone()
+    }
+
     /// Its bytes, to be stored.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()

@@ -1,6 +1,7 @@
 //! What keeps a session with one server up: it connects, logs in, carries flows through the session to
 //! its end, and begins again after a while.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use super::connecting::{self, CONNECT_DEADLINE};
 use crate::config::ClientConfig;
 use crate::session::{self, ALPN, Instance, LoggedIn, Opener, SessionError, Summons};
 use crate::transport::{CloseCode, Connection, Lost};
+use crate::tunnel::{Host, HostPort};
 
 /// Head start of a connection that was out of hearing over one made since: the older has the flows. It
 /// is looked at each second whether it is heard.
@@ -113,7 +115,8 @@ impl Keeper {
         info!("connected to {remote}");
         for (tunnel, listening) in tunnels.iter().zip(&logged_in.listening) {
             if let Some(addr) = listening {
-                info!("{tunnel}: the server listens on {addr}");
+                let reached = reached(addr, &self.config.server.host);
+                info!("{tunnel}: the server listens on {addr}{reached}");
             }
         }
         Ok(logged_in)
@@ -160,6 +163,17 @@ impl Keeper {
                 }
             }
         }
+    }
+}
+
+/// Where visitors find what a server listens on, if that is not said by its address alone.
+fn reached(listening: &str, server: &Host) -> String {
+    match listening.parse::<SocketAddr>() {
+        Ok(addr) if addr.ip().is_unspecified() => {
+            let (host, port) = (server.clone(), addr.port());
+            format!(", reached at {}", HostPort { host, port })
+        }
+        _ => String::new(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{ClientConfig, DEFAULT_PORT, UDP_IDLE, credential, trust::trust, tuning};
+use super::{ClientConfig, DEFAULT_PORT, UDP_IDLE, credential, ticket, trust::trust, tuning};
 use crate::cli::{ConnectFlags, IdleFlags};
 use crate::tls::Trust;
 use crate::tunnel::{Direction, HostPort, Listen, Target, Tunnel};
@@ -23,7 +23,13 @@ pub struct ConnectConfig {
 
 impl ConnectConfig {
     /// Checks what was typed, as far as it is needed for going through a client that runs.
-    pub fn new(flags: ConnectFlags) -> Result<Self> {
+    pub fn new(mut flags: ConnectFlags) -> Result<Self> {
+        ticket::redeem(
+            None,
+            &mut flags.server_addr,
+            &mut flags.credential,
+            &mut flags.trust,
+        )?;
         let target: Target = flags
             .target
             .parse()

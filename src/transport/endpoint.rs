@@ -1,7 +1,7 @@
 //! A server's sockets and those who knock at them, and the way to a server.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 
 use super::quic;
@@ -14,18 +14,28 @@ pub struct Endpoint {
     quic: quic::Endpoint,
 }
 
+/// A server's sockets, as far as they are bound already.
+#[derive(Debug, Default)]
+pub struct Bound {
+    /// For QUIC.
+    pub udp: Option<UdpSocket>,
+    /// For what goes through TCP.
+    pub tcp: Option<TcpListener>,
+}
+
 impl Endpoint {
-    /// Binds a server's sockets.
+    /// Binds a server's sockets, but for those that are bound already, by whatever address.
     ///
     /// From `secret` come the keys of QUIC's connection ids and stateless resets (RFC 9000, section
     /// 10.3), so that a server with the same secret can end the connections of one that died.
     pub fn bind(
         addr: ListenAddr,
+        bound: Bound,
         tls: rustls::ServerConfig,
         secret: [u8; 32],
         tuning: Tuning,
     ) -> io::Result<Self> {
-        let quic = quic::Endpoint::bind(addr, tls, secret, tuning)?;
+        let quic = quic::Endpoint::bind(addr, bound.udp, tls, secret, tuning)?;
         Ok(Self { quic })
     }
 

@@ -18,6 +18,7 @@ mod end_of_flow;
 mod exhaustion;
 #[cfg(target_os = "linux")]
 mod fairness;
+mod first_run;
 #[cfg(target_os = "linux")]
 mod floods;
 mod generated;
@@ -52,7 +53,10 @@ mod settings;
 mod socks5;
 mod socks5_udp;
 mod strangers;
+#[cfg(target_os = "linux")]
+mod systemd;
 mod takeover;
+mod ticket;
 mod trust;
 mod udp;
 mod udp_programs;
