@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{ClientConfig, DEFAULT_PORT, UDP_IDLE, credential, ticket, trust::trust, tuning};
+use super::{
+    ClientConfig, UDP_IDLE, credential, server_addrs, ticket, trust::trust, tuning, upstreams,
+};
 use crate::cli::{ConnectFlags, IdleFlags};
 use crate::tls::Trust;
 use crate::tunnel::{Direction, HostPort, Listen, Target, Tunnel};
@@ -14,9 +16,9 @@ use crate::tunnel::{Direction, HostPort, Listen, Target, Tunnel};
 pub struct ConnectConfig {
     /// What to connect to.
     pub target: Target,
-    /// The server to go through; none for that of the client that runs.
-    pub server: Option<HostPort>,
-    /// What makes the server the right one, as far as that was said.
+    /// The servers to go through; none for those of the client that runs.
+    pub servers: Vec<HostPort>,
+    /// What makes a server the right one, as far as that was said.
     pub trust: Option<Trust>,
     flags: ConnectFlags,
 }
@@ -24,12 +26,12 @@ pub struct ConnectConfig {
 impl ConnectConfig {
     /// Checks what was typed, as far as it is needed for going through a client that runs.
     pub fn new(mut flags: ConnectFlags) -> Result<Self> {
-        ticket::redeem(
-            None,
-            &mut flags.server_addr,
-            &mut flags.credential,
-            &mut flags.trust,
-        )?;
+        let otherwise = !flags.server_addr.is_empty();
+        if let Some(addrs) =
+            ticket::redeem(None, otherwise, &mut flags.credential, &mut flags.trust)?
+        {
+            flags.server_addr = addrs;
+        }
         let target: Target = flags
             .target
             .parse()
@@ -38,20 +40,16 @@ impl ConnectConfig {
             !matches!(target, Target::Udp(_)),
             "target {target}: standard input and output are streams of bytes, not UDP packets"
         );
-        let server = flags.server_addr.as_ref().map(|addr| {
-            HostPort::with_default_port(addr, DEFAULT_PORT)
-                .with_context(|| format!("--server-addr {addr}"))
-        });
-        let server = server.transpose()?;
-        let trust = match (flags.trust.is_given(), &server) {
-            (true, server) => Some(trust(&flags.trust, server.as_ref())?),
+        let servers = server_addrs(&flags.server_addr)?;
+        let trust = match (flags.trust.is_given(), servers.first()) {
+            (true, server) => Some(trust(&flags.trust, server)?),
             // Only a connection of its own needs what is missing here.
             (false, Some(server)) => trust(&flags.trust, Some(server)).ok(),
             (false, None) => None,
         };
         Ok(Self {
             target,
-            server,
+            servers,
             trust,
             flags,
         })
@@ -59,17 +57,14 @@ impl ConnectConfig {
 
     /// All that a connection of its own needs.
     pub fn own(self) -> Result<ClientConfig> {
-        let server = self.server.context(
+        ensure!(
+            !self.servers.is_empty(),
             "no client is running here that could be gone through; give --server-addr, or start \
              `rstun client`",
-        )?;
-        let trust = match self.trust {
-            Some(trust) => trust,
-            None => trust(&self.flags.trust, Some(&server))?,
-        };
+        );
         Ok(ClientConfig {
-            server,
-            trust,
+            servers: upstreams(self.servers, &self.flags.trust)?,
+            all_servers: false,
             credential: credential(self.flags.credential)?,
             tunnels: vec![Tunnel {
                 direction: Direction::Out,

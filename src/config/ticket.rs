@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use crate::cli::{CredentialFlags, Hidden, TrustFlags};
 use crate::secret;
 use crate::ticket::Ticket;
+use crate::tunnel::HostPort;
 
 /// Environment variable for the ticket.
 const TICKET_VARIABLE: &str = "RSTUN_TICKET";
@@ -16,30 +17,32 @@ const TICKET_VARIABLE: &str = "RSTUN_TICKET";
 /// The ticket's name among the credentials of a systemd service.
 const TICKET_CREDENTIAL: &str = "ticket";
 
-/// Finds a ticket, if there is any, and sets the flags that it stands for.
+/// Finds a ticket, if there is any, sets the flags that it stands for, and tells where the server is.
+///
+/// What is said in other words needs no ticket: `otherwise` is whether that is so of the server.
 pub(super) fn redeem(
     typed: Option<Hidden>,
-    server_addr: &mut Option<String>,
+    otherwise: bool,
     credential: &mut CredentialFlags,
     trust: &mut TrustFlags,
-) -> Result<()> {
+) -> Result<Option<Vec<String>>> {
     if typed.is_some() {
         warn!(
             "the ticket on the command line shows to everyone on this machine; --ticket-file and \
              {TICKET_VARIABLE} do not show it"
         );
     }
-    // What is said in other words needs no ticket; one that was typed excludes them.
-    let otherwise = server_addr.is_some() || trust.is_given() || credential.is_given();
+    let otherwise = otherwise || trust.is_given() || credential.is_given();
     let Some((word, from)) = find(typed, credential, otherwise)? else {
-        return Ok(());
+        return Ok(None);
     };
     let ticket = Ticket::decode(&word).context(from)?;
-    *server_addr = ticket.servers.first().map(ToString::to_string);
     trust.pin = vec![ticket.pin.to_string()];
     credential.name = ticket.name;
     credential.password.of_ticket = Some(Hidden(ticket.secret.text()));
-    Ok(())
+    Ok(Some(
+        ticket.servers.iter().map(HostPort::to_string).collect(),
+    ))
 }
 
 /// The ticket, from the first of: the command line, a file, the environment, the file of --config,

@@ -14,7 +14,7 @@ const KNOWN_SERVERS: &str = "known_servers";
 impl TrustFlags {
     /// Whether anything was typed.
     pub(super) fn is_given(&self) -> bool {
-        self.cert.is_some() || !self.pin.is_empty() || self.by.is_some()
+        !self.cert.is_empty() || !self.pin.is_empty() || self.by.is_some()
     }
 }
 
@@ -29,11 +29,14 @@ pub(super) fn trust(flags: &TrustFlags, server: Option<&HostPort>) -> Result<Tru
         Some(TrustBy::FirstUse) => return first_use(server),
         None => {}
     }
-    let path = existing(flags.cert.clone(), keygen::CERTIFICATE).context(
-        "nothing says which server is the right one; give --cert FILE (as a rule its certificate.der), \
-         --pin SHA256, --trust system or --trust first-use",
+    if !flags.cert.is_empty() {
+        return Trust::load(&flags.cert).context("--cert");
+    }
+    let path = existing(None, keygen::CERTIFICATE).context(
+        "nothing says which server is the right one; give a ticket, --cert FILE (as a rule its \
+         certificate.der), --pin SHA256, --trust system or --trust first-use",
     )?;
-    Trust::load(&path).context("--cert")
+    Trust::load(&[path]).context("--cert")
 }
 
 fn first_use(server: Option<&HostPort>) -> Result<Trust> {

@@ -43,7 +43,7 @@ fn two_commands_and_nothing_prepared() {
     assert_eq!(words[3..], ["-R", "3000^18080"]);
     let target = link.at_client(|| Target::at("127.0.0.1:3000".parse().expect("an address")));
     let client = link.at_client(|| Program::start(there.command("rstun").args(&words[1..])));
-    let line = client.line("the server listens on ");
+    let line = client.line("listens on ");
     let reached = format!(", reached at {}:18080", Link::server_addr().ip());
     assert!(line.ends_with(&reached), "{line}");
     let entrance = "127.0.0.1:18080".parse().expect("an address");
