@@ -17,6 +17,8 @@ mod client;
 #[cfg(unix)]
 mod control;
 mod layered;
+#[cfg(unix)]
+mod service;
 mod ticket;
 
 use std::ffi::OsString;
@@ -28,6 +30,9 @@ use zeroize::Zeroizing;
 pub use client::{ClientFlags, ConnectFlags, CredentialFlags, Mode, TrustBy, TrustFlags};
 #[cfg(unix)]
 pub use control::{RunningFlags, StopFlags};
+
+#[cfg(unix)]
+pub use service::{ServiceAction, ServiceFlags, ServiceProgram, UnitFlags};
 
 pub use layered::{SECRETS, Setting, are_rivals, arguments, check, matches, program, read};
 pub use ticket::TicketFlags;
@@ -66,6 +71,9 @@ pub enum Command {
     Stop(StopFlags),
     /// Print what a client needs to know of the server here, as one word
     Ticket(TicketFlags),
+    /// Have systemd run a server or a client
+    #[cfg(unix)]
+    Service(ServiceFlags),
     /// Make a key and a certificate for a server, or a client's key or secret
     Keygen(KeygenFlags),
     /// Measure what a tunnel does, on this machine or to a server

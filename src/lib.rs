@@ -55,6 +55,8 @@ mod quota;
 pub mod relay;
 pub mod secret;
 pub mod server;
+#[cfg(unix)]
+pub mod service;
 pub mod session;
 pub mod socket;
 pub mod stdio;
@@ -128,6 +130,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         #[cfg(unix)]
         Command::Stop(flags) => Ok(order(orders::stop(flags))),
         Command::Ticket(flags) => Invitation::new(flags).map(|invitation| invitation.print()),
+        #[cfg(unix)]
+        Command::Service(flags) => Ok(service::run(flags)),
         Command::Keygen(flags) => Ok(keygen::run(&flags.into())),
         Command::Bench(flags) => bench::Plan::new(flags).map(|plan| {
             log.start(LevelFilter::WARN, None);
