@@ -26,6 +26,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand client 'Connect to a server, and keep tunnels up'
             cand connect 'Connect standard input and output to a target at the server''s side, once'
             cand stop 'Have a server or a client that runs end in order'
+            cand service 'Have systemd run a server or a client'
             cand keygen 'Make a key and a certificate for a server, or a client''s key or secret'
             cand bench 'Measure what a tunnel does, on this machine or to a server'
             cand help 'Print this message or the help of the given subcommand(s)'
@@ -106,6 +107,46 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand -V 'Print version'
             cand --version 'Print version'
         }
+        &'rstun;service'= {
+            cand -h 'Print help'
+            cand --help 'Print help'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand install 'Write a unit for systemd, and enable it'
+            cand uninstall 'Stop a service, and take its unit away; configuration and state stay'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'rstun;service;install'= {
+            cand --name 'Which client, as there may be several'
+            cand --root 'Another system''s root directory to install into, where rstun is /usr/bin/rstun'
+            cand --user 'A service of this user''s, in place of one of the system''s'
+            cand --dry-run 'Say what would be done, with the unit''s text, and do nothing'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'rstun;service;uninstall'= {
+            cand --name 'Which client, as there may be several'
+            cand --root 'Another system''s root directory to install into, where rstun is /usr/bin/rstun'
+            cand --user 'A service of this user''s, in place of one of the system''s'
+            cand --dry-run 'Say what would be done, with the unit''s text, and do nothing'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'rstun;service;help'= {
+            cand install 'Write a unit for systemd, and enable it'
+            cand uninstall 'Stop a service, and take its unit away; configuration and state stay'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'rstun;service;help;install'= {
+        }
+        &'rstun;service;help;uninstall'= {
+        }
+        &'rstun;service;help;help'= {
+        }
         &'rstun;keygen'= {
             cand --out-dir 'Directory for the files, made if it is not there'
             cand --host 'Name or IP address to write into the certificate, repeatable'
@@ -143,6 +184,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand client 'Connect to a server, and keep tunnels up'
             cand connect 'Connect standard input and output to a target at the server''s side, once'
             cand stop 'Have a server or a client that runs end in order'
+            cand service 'Have systemd run a server or a client'
             cand keygen 'Make a key and a certificate for a server, or a client''s key or secret'
             cand bench 'Measure what a tunnel does, on this machine or to a server'
             cand help 'Print this message or the help of the given subcommand(s)'
@@ -154,6 +196,14 @@ set edit:completion:arg-completer[rstun] = {|@words|
         &'rstun;help;connect'= {
         }
         &'rstun;help;stop'= {
+        }
+        &'rstun;help;service'= {
+            cand install 'Write a unit for systemd, and enable it'
+            cand uninstall 'Stop a service, and take its unit away; configuration and state stay'
+        }
+        &'rstun;help;service;install'= {
+        }
+        &'rstun;help;service;uninstall'= {
         }
         &'rstun;help;keygen'= {
         }

@@ -30,6 +30,7 @@ complete -c rstun -n "__fish_rstun_needs_command" -f -a "server" -d 'Stand where
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "client" -d 'Connect to a server, and keep tunnels up'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "connect" -d 'Connect standard input and output to a target at the server\'s side, once'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "stop" -d 'Have a server or a client that runs end in order'
+complete -c rstun -n "__fish_rstun_needs_command" -f -a "service" -d 'Have systemd run a server or a client'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "keygen" -d 'Make a key and a certificate for a server, or a client\'s key or secret'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "bench" -d 'Measure what a tunnel does, on this machine or to a server'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -101,6 +102,26 @@ complete -c rstun -n "__fish_rstun_using_subcommand stop" -l pid -d 'The process
 complete -c rstun -n "__fish_rstun_using_subcommand stop" -l socket -d 'Its control socket, where it is not in a usual place' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand stop" -s h -l help -d 'Print help'
 complete -c rstun -n "__fish_rstun_using_subcommand stop" -s V -l version -d 'Print version'
+complete -c rstun -n "__fish_rstun_using_subcommand service; and not __fish_seen_subcommand_from install uninstall help" -s h -l help -d 'Print help'
+complete -c rstun -n "__fish_rstun_using_subcommand service; and not __fish_seen_subcommand_from install uninstall help" -s V -l version -d 'Print version'
+complete -c rstun -n "__fish_rstun_using_subcommand service; and not __fish_seen_subcommand_from install uninstall help" -f -a "install" -d 'Write a unit for systemd, and enable it'
+complete -c rstun -n "__fish_rstun_using_subcommand service; and not __fish_seen_subcommand_from install uninstall help" -f -a "uninstall" -d 'Stop a service, and take its unit away; configuration and state stay'
+complete -c rstun -n "__fish_rstun_using_subcommand service; and not __fish_seen_subcommand_from install uninstall help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rstun -n "__fish_rstun_using_subcommand service; and __fish_seen_subcommand_from install" -l name -d 'Which client, as there may be several' -r
+complete -c rstun -n "__fish_rstun_using_subcommand service; and __fish_seen_subcommand_from install" -l root -d 'Another system\'s root directory to install into, where rstun is /usr/bin/rstun' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand service; and __fish_seen_subcommand_from install" -l user -d 'A service of this user\'s, in place of one of the system\'s'
+complete -c rstun -n "__fish_rstun_using_subcommand service; and __fish_seen_subcommand_from install" -l dry-run -d 'Say what would be done, with the unit\'s text, and do nothing'
+complete -c rstun -n "__fish_rstun_using_subcommand service; and __fish_seen_subcommand_from install" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rstun -n "__fish_rstun_using_subcommand service; and __fish_seen_subcommand_from install" -s V -l version -d 'Print version'
+complete -c rstun -n "__fish_rstun_using_subcommand service; and __fish_seen_subcommand_from uninstall" -l name -d 'Which client, as there may be several' -r
+complete -c rstun -n "__fish_rstun_using_subcommand service; and __fish_seen_subcommand_from uninstall" -l root -d 'Another system\'s root directory to install into, where rstun is /usr/bin/rstun' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand service; and __fish_seen_subcommand_from uninstall" -l user -d 'A service of this user\'s, in place of one of the system\'s'
+complete -c rstun -n "__fish_rstun_using_subcommand service; and __fish_seen_subcommand_from uninstall" -l dry-run -d 'Say what would be done, with the unit\'s text, and do nothing'
+complete -c rstun -n "__fish_rstun_using_subcommand service; and __fish_seen_subcommand_from uninstall" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rstun -n "__fish_rstun_using_subcommand service; and __fish_seen_subcommand_from uninstall" -s V -l version -d 'Print version'
+complete -c rstun -n "__fish_rstun_using_subcommand service; and __fish_seen_subcommand_from help" -f -a "install" -d 'Write a unit for systemd, and enable it'
+complete -c rstun -n "__fish_rstun_using_subcommand service; and __fish_seen_subcommand_from help" -f -a "uninstall" -d 'Stop a service, and take its unit away; configuration and state stay'
+complete -c rstun -n "__fish_rstun_using_subcommand service; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l out-dir -d 'Directory for the files, made if it is not there' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l host -d 'Name or IP address to write into the certificate, repeatable' -r
 complete -c rstun -n "__fish_rstun_using_subcommand keygen" -l client -d 'Make a key for this client in place of a server\'s, in NAME.pem, and print the client\'s entry' -r
@@ -132,10 +153,13 @@ first-use\t'Nobody the first time; then its certificate has to stay the same'"
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l json -d 'Print JSON in place of a table'
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -s V -l version -d 'Print version'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop keygen bench help" -f -a "server" -d 'Stand where both sides reach it, and carry clients\' tunnels'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop keygen bench help" -f -a "client" -d 'Connect to a server, and keep tunnels up'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop keygen bench help" -f -a "connect" -d 'Connect standard input and output to a target at the server\'s side, once'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop keygen bench help" -f -a "stop" -d 'Have a server or a client that runs end in order'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop keygen bench help" -f -a "keygen" -d 'Make a key and a certificate for a server, or a client\'s key or secret'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop keygen bench help" -f -a "bench" -d 'Measure what a tunnel does, on this machine or to a server'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop keygen bench help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop service keygen bench help" -f -a "server" -d 'Stand where both sides reach it, and carry clients\' tunnels'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop service keygen bench help" -f -a "client" -d 'Connect to a server, and keep tunnels up'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop service keygen bench help" -f -a "connect" -d 'Connect standard input and output to a target at the server\'s side, once'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop service keygen bench help" -f -a "stop" -d 'Have a server or a client that runs end in order'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop service keygen bench help" -f -a "service" -d 'Have systemd run a server or a client'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop service keygen bench help" -f -a "keygen" -d 'Make a key and a certificate for a server, or a client\'s key or secret'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop service keygen bench help" -f -a "bench" -d 'Measure what a tunnel does, on this machine or to a server'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop service keygen bench help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and __fish_seen_subcommand_from service" -f -a "install" -d 'Write a unit for systemd, and enable it'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and __fish_seen_subcommand_from service" -f -a "uninstall" -d 'Stop a service, and take its unit away; configuration and state stay'

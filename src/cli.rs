@@ -17,6 +17,8 @@ mod client;
 #[cfg(unix)]
 mod control;
 mod layered;
+#[cfg(unix)]
+mod service;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -27,6 +29,9 @@ use zeroize::Zeroizing;
 pub use client::{ClientFlags, ConnectFlags, CredentialFlags, Mode, TrustBy, TrustFlags};
 #[cfg(unix)]
 pub use control::{RunningFlags, StopFlags};
+
+#[cfg(unix)]
+pub use service::{ServiceAction, ServiceFlags, ServiceProgram, UnitFlags};
 
 pub use layered::{SECRETS, Setting, are_rivals, arguments, check, matches, program, read};
 
@@ -62,6 +67,9 @@ pub enum Command {
     /// Have a server or a client that runs end in order
     #[cfg(unix)]
     Stop(StopFlags),
+    /// Have systemd run a server or a client
+    #[cfg(unix)]
+    Service(ServiceFlags),
     /// Make a key and a certificate for a server, or a client's key or secret
     Keygen(KeygenFlags),
     /// Measure what a tunnel does, on this machine or to a server

@@ -54,6 +54,8 @@ mod quota;
 pub mod relay;
 pub mod secret;
 pub mod server;
+#[cfg(unix)]
+pub mod service;
 pub mod session;
 pub mod socket;
 pub mod stdio;
@@ -124,6 +126,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }),
         #[cfg(unix)]
         Command::Stop(flags) => Ok(order(orders::stop(flags))),
+        #[cfg(unix)]
+        Command::Service(flags) => Ok(service::run(flags)),
         Command::Keygen(flags) => Ok(keygen::run(&flags.into())),
         Command::Bench(flags) => bench::Plan::new(flags).map(|plan| {
             log.start(LevelFilter::WARN, None);

@@ -41,6 +41,7 @@ mod memory;
 mod modes;
 #[cfg(target_os = "linux")]
 mod outage;
+mod packaging;
 mod password;
 mod proxy_clients;
 mod proxy_header;
@@ -50,8 +51,9 @@ mod readme;
 mod rebinding;
 mod reconnect;
 mod refusals;
-#[cfg(target_os = "linux")]
 mod servers;
+#[cfg(target_os = "linux")]
+mod service;
 mod settings;
 mod socks5;
 mod socks5_udp;
