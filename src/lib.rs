@@ -44,6 +44,7 @@ pub mod control;
 pub mod keygen;
 pub mod listener;
 pub mod log;
+pub mod metrics;
 #[cfg(unix)]
 pub mod orders;
 pub mod pace;
