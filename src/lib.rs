@@ -45,6 +45,7 @@ pub mod invitation;
 pub mod keygen;
 pub mod listener;
 pub mod log;
+pub mod metrics;
 #[cfg(unix)]
 pub mod orders;
 pub mod pace;

@@ -8,6 +8,8 @@
 mod architecture;
 mod asked_for;
 mod bad_input;
+#[cfg(target_os = "linux")]
+mod balancers;
 mod bench;
 mod changes;
 mod concurrent;
