@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::connecting::{self, CONNECT_DEADLINE};
-use super::tunnels::{Book, Entry, Whereabouts};
+use super::tunnels::{Book, Entry, Judge, Whereabouts};
 use crate::config::{ClientConfig, Upstream};
 use crate::metrics::{Account, Login};
 use crate::session::{
@@ -117,11 +117,15 @@ impl Keeper {
         }
     }
 
-    /// What to call the server.
-    fn name(&self) -> String {
-        match self.config.servers.len() {
-            1 => "the server".to_owned(),
-            _ => self.upstream.addr.to_string(),
+    /// How the server is told of.
+    fn judge(&self) -> Judge {
+        let addr = &self.upstream.addr;
+        Judge {
+            name: match self.config.servers.len() {
+                1 => "the server".to_owned(),
+                _ => addr.to_string(),
+            },
+            host: addr.host.clone(),
         }
     }
 
@@ -169,8 +173,9 @@ impl Keeper {
             .map_err(|_| SessionError::Lost(Lost::TimedOut))??;
         info!("connected to {remote}");
         let LoggedIn { session, listening } = logged_in;
+        let judge = self.judge();
         let open = entries.iter().zip(listening).map(|(entry, listening)| {
-            let whereabouts = entry.judge(&self.name(), Ok(listening));
+            let whereabouts = entry.take(&judge, Ok(listening));
             (entry.number, whereabouts)
         });
         let open = open.collect();
@@ -227,7 +232,7 @@ impl Keeper {
 
     /// Has a session open and close tunnels as the book says, for ever; it begins with these.
     async fn keep_to_the_book(&self, opener: &Opener, mut open: Given) {
-        let (mut book, name) = (self.book.clone(), self.name());
+        let (mut book, judge) = (self.book.clone(), self.judge());
         let mut refused = BTreeSet::new();
         loop {
             let wanted = book.borrow_and_update().clone();
@@ -249,11 +254,11 @@ impl Keeper {
                 }
                 match opener.open_tunnel(entry.number, &entry.tunnel).await {
                     Ok(listening) => {
-                        open.insert(entry.number, entry.judge(&name, Ok(listening)));
+                        open.insert(entry.number, entry.take(&judge, Ok(listening)));
                     }
                     Err(OpenError::Refused(why)) => {
                         refused.insert(entry.number);
-                        entry.judge(&name, Err(why));
+                        entry.take(&judge, Err(why));
                     }
                     Err(OpenError::Lost) => {}
                 }

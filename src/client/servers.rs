@@ -206,7 +206,7 @@ impl Running {
         match news {
             News::Up(opener) => {
                 let rtt = opener.rtt();
-                stay.session = Some(opener);
+                stay.session = Some(*opener);
                 self.reasons[server] = None;
                 self.failover.up(server, rtt);
             }

@@ -4,6 +4,7 @@
 //! what it says; here is the client's own side of it, its listeners.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::visitors;
 use crate::listener::Listener;
 use crate::metrics::{self, Account};
 use crate::session::{Local, Opener};
-use crate::tunnel::{Half, Listen, MAX_TUNNELS, Tunnel};
+use crate::tunnel::{Half, Host, HostPort, Listen, MAX_TUNNELS, Tunnel};
 
 /// Longest wait for what a server says of a tunnel: it may look up a name, and see whether another
 /// session is dead.
@@ -45,10 +46,13 @@ pub(super) type Verdict = Result<Option<String>, String>;
 impl Entry {
     /// Takes what a server says, and tells it to those who read the log. Where the server listens is
     /// shown for as long as what this returns is kept.
-    pub(super) fn judge(&self, server: &str, verdict: Verdict) -> Option<Whereabouts> {
-        let tunnel = &self.tunnel;
+    pub(super) fn take(&self, judge: &Judge, verdict: Verdict) -> Option<Whereabouts> {
+        let (tunnel, server) = (&self.tunnel, &judge.name);
         match &verdict {
-            Ok(Some(addr)) => info!("{tunnel}: {server} listens on {addr}"),
+            Ok(Some(addr)) => {
+                let reached = judge.reached(addr);
+                info!("{tunnel}: {server} listens on {addr}{reached}");
+            }
             Ok(None) => {}
             Err(why) => warn!("{server} refused {tunnel}: {why}"),
         }
@@ -79,6 +83,25 @@ impl Entry {
             listening: self.near.clone().or(listening),
             added: self.added,
             refused,
+        }
+    }
+}
+
+/// A server, as it is told of.
+pub(super) struct Judge {
+    pub(super) name: String,
+    pub(super) host: Host,
+}
+
+impl Judge {
+    /// Where visitors find what it listens on, if that is not said by its address alone.
+    fn reached(&self, listening: &str) -> String {
+        match listening.parse::<SocketAddr>() {
+            Ok(addr) if addr.ip().is_unspecified() => {
+                let (host, port) = (self.host.clone(), addr.port());
+                format!(", reached at {}", HostPort { host, port })
+            }
+            _ => String::new(),
         }
     }
 }
@@ -193,7 +216,7 @@ impl Tunnels {
     }
 
     /// Where this side listens, in the order of the tunnels.
-    pub(super) fn local_addrs(&self) -> impl Iterator<Item = std::net::SocketAddr> {
+    pub(super) fn local_addrs(&self) -> impl Iterator<Item = SocketAddr> {
         self.bound
             .iter()
             .filter_map(|(.., listener)| listener.local_addr())

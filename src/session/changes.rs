@@ -64,7 +64,8 @@ impl Opener {
             tunnel: tunnel.clone(),
             answer,
         };
-        self.changes
+        self.shared()
+            .changes
             .send(change)
             .await
             .map_err(|_| OpenError::Lost)?;
