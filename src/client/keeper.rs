@@ -1,6 +1,7 @@
 //! A stay with one server: from connecting to it to the end of the session, over as many connections as
 //! that takes.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +17,7 @@ use crate::config::{ClientConfig, Upstream};
 use crate::metrics::{self, Account, Login};
 use crate::session::{self, ALPN, Instance, LoggedIn, Opener, Session, SessionError, Summons};
 use crate::transport::{CloseCode, Connection, Lost};
+use crate::tunnel::{Host, HostPort};
 
 /// Head start of a connection that was out of hearing over one made since: the older has the flows. It
 /// is looked at each second whether it is heard.
@@ -156,9 +158,13 @@ impl Keeper {
         info!("connected to {remote}");
         for (tunnel, listening) in tunnels.iter().zip(&logged_in.listening) {
             if let Some(addr) = listening {
+                let reached = reached(addr, &self.upstream.addr.host);
                 match self.config.servers.len() {
-                    1 => info!("{tunnel}: the server listens on {addr}"),
-                    _ => info!("{tunnel}: {} listens on {addr}", self.upstream.addr),
+                    1 => info!("{tunnel}: the server listens on {addr}{reached}"),
+                    _ => info!(
+                        "{tunnel}: {} listens on {addr}{reached}",
+                        self.upstream.addr
+                    ),
                 }
             }
         }
@@ -256,6 +262,17 @@ impl Keeper {
                 }
             }
         }
+    }
+}
+
+/// Where visitors find what a server listens on, if that is not said by its address alone.
+fn reached(listening: &str, server: &Host) -> String {
+    match listening.parse::<SocketAddr>() {
+        Ok(addr) if addr.ip().is_unspecified() => {
+            let (host, port) = (server.clone(), addr.port());
+            format!(", reached at {}", HostPort { host, port })
+        }
+        _ => String::new(),
     }
 }
 

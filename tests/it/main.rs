@@ -20,6 +20,7 @@ mod end_of_flow;
 mod exhaustion;
 #[cfg(target_os = "linux")]
 mod fairness;
+mod first_run;
 #[cfg(target_os = "linux")]
 mod floods;
 mod generated;
@@ -61,6 +62,7 @@ mod strangers;
 #[cfg(target_os = "linux")]
 mod systemd;
 mod takeover;
+mod ticket;
 mod trust;
 mod udp;
 mod udp_programs;
