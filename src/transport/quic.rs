@@ -13,8 +13,8 @@ mod socket;
 mod stream;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{fmt, io};
 
@@ -72,7 +72,7 @@ const UNTRUSTED: [AlertDescription; 7] = [
 #[derive(Debug)]
 pub(super) struct Endpoint {
     inner: quinn::Endpoint,
-    server: quinn::ServerConfig,
+    server: Mutex<quinn::ServerConfig>,
     tuning: Tuning,
     bulk: Arc<Bulk>,
     addr: SocketAddr,
@@ -106,7 +106,7 @@ impl Endpoint {
         let bulk = Arc::default();
         Ok(Self {
             inner: endpoint(config, Some(server.clone()), socket, &bulk)?,
-            server,
+            server: Mutex::new(server),
             tuning,
             bulk,
             addr,
@@ -122,10 +122,22 @@ impl Endpoint {
     pub(super) async fn accept(&self) -> Option<Attempt> {
         Some(Attempt {
             incoming: self.inner.accept().await?,
-            server: self.server.clone(),
+            server: self.server().clone(),
             tuning: self.tuning,
             bulk: self.bulk.clone(),
         })
+    }
+
+    /// Goes through the next handshakes with this. Connections that there are know nothing of it, and
+    /// proofs of addresses stay valid.
+    pub(super) fn set_tls(&self, tls: rustls::ServerConfig) -> io::Result<()> {
+        let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
+        self.server().crypto = Arc::new(tls);
+        Ok(())
+    }
+
+    fn server(&self) -> MutexGuard<'_, quinn::ServerConfig> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Closes all connections, and waits up to a second until their peers can know.
