@@ -28,8 +28,7 @@ use tracing::trace;
 
 use self::credit::{Credit, FIRST_WINDOW, GROWTH};
 use self::moderation::Bulk;
-use self::path::Path;
-use self::probe::Leeway;
+use self::path::{Hints, Path};
 use self::punctual::Punctual;
 use self::socket::BatchSocket;
 use super::{CloseCode, Congestion, Description, Lost, Tuning};
@@ -174,13 +173,13 @@ impl Attempt {
         let remote = self.incoming.remote_address();
         let mut config = self.server;
         let path = Path::to(remote);
-        let leeway = Arc::default();
+        let hints = Hints::default();
         let window = RECEIVE_WINDOW_BEFORE_LOGIN;
-        let transport = path.config(self.tuning, &leeway, window, 1, 0);
+        let transport = path.config(self.tuning, &hints, window, 1, 0);
         config.transport_config(Arc::new(transport));
         let connecting = self.incoming.accept_with(Arc::new(config)).map_err(lost)?;
         let connection = connecting.await.map_err(lost)?;
-        Ok(Connection::new(connection, None, self.bulk, leeway))
+        Ok(Connection::new(connection, None, self.bulk, hints))
     }
 }
 
@@ -204,10 +203,10 @@ pub async fn connect(
     let endpoint = endpoint(config, None, socket, &bulk).map_err(|e| failed(&e))?;
     let tls = QuicClientConfig::try_from(tls).map_err(|e| failed(&e))?;
     let mut client = quinn::ClientConfig::new(Arc::new(tls));
-    let leeway = Arc::default();
+    let hints = Hints::default();
     client.transport_config(Arc::new(path.config(
         tuning,
-        &leeway,
+        &hints,
         RECEIVE_WINDOW,
         MAX_FLOWS,
         1,
@@ -221,7 +220,7 @@ pub async fn connect(
         payload: path.max_payload(),
         bulk: bulk.clone(),
     };
-    Ok(Connection::new(connection, Some(own), bulk, leeway))
+    Ok(Connection::new(connection, Some(own), bulk, hints))
 }
 
 /// An encrypted connection to a peer. Clones are the same connection.
@@ -231,7 +230,7 @@ pub struct Connection {
     /// At the client.
     own: Option<Own>,
     credit: Arc<Credit>,
-    leeway: Arc<Leeway>,
+    hints: Hints,
 }
 
 /// A socket that is one connection's alone.
@@ -244,17 +243,12 @@ struct Own {
 }
 
 impl Connection {
-    fn new(
-        inner: quinn::Connection,
-        own: Option<Own>,
-        bulk: Arc<Bulk>,
-        leeway: Arc<Leeway>,
-    ) -> Self {
+    fn new(inner: quinn::Connection, own: Option<Own>, bulk: Arc<Bulk>, hints: Hints) -> Self {
         Self {
             inner,
             own,
             credit: Arc::new(Credit::new(bulk)),
-            leeway,
+            hints,
         }
     }
 
@@ -311,6 +305,7 @@ impl Connection {
     /// One that is larger than [`Connection::max_datagram`] is dropped too, which that may be
     /// lowered to any time.
     pub fn send_datagram(&self, datagram: Bytes) {
+        self.hints.offered.add(datagram.len());
         if let Err(e) = self.inner.send_datagram(datagram) {
             trace!("a datagram was not sent: {e}");
         }
@@ -360,14 +355,14 @@ impl Connection {
 
     /// Sends something small that the peer has to acknowledge, whatever is in flight.
     pub fn probe(&self) {
-        self.leeway.widen();
+        self.hints.leeway.widen();
         // Only a connection that is lost takes none.
         let _ = self.inner.send_datagram(Bytes::new());
     }
 
     /// Ends what [`Connection::probe`] began: the peer is heard.
     pub fn relax(&self) {
-        self.leeway.close();
+        self.hints.leeway.close();
     }
 
     /// At a client, goes on from a new local socket, in case that a NAT, a firewall or a route holds
