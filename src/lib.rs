@@ -43,6 +43,9 @@ pub mod connector;
 pub mod control;
 pub mod keygen;
 pub mod listener;
+pub mod log;
+#[cfg(unix)]
+pub mod orders;
 pub mod pace;
 #[cfg(unix)]
 pub mod privileges;
@@ -54,30 +57,33 @@ pub mod server;
 pub mod session;
 pub mod socket;
 pub mod stdio;
+pub mod systemd;
 pub mod tls;
 pub mod transport;
 pub mod tunnel;
 pub mod wire;
 
 use std::ffi::OsString;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use tokio::runtime;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::prelude::*;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::audit::AuditLog;
-use crate::cli::{Command, ServerFlags};
+use crate::cli::{Command, LogFormat, ServerFlags};
 use crate::client::Client;
-use crate::config::{ClientConfig, ConnectConfig, ServerConfig};
+use crate::config::{ClientConfig, ConnectConfig, NotUnderstood, ServerConfig};
 #[cfg(unix)]
 use crate::control::Running;
+use crate::log::Log;
 use crate::server::Server;
+use crate::session::Opener;
 #[cfg(unix)]
 use crate::stdio::Stdio;
 
@@ -90,31 +96,47 @@ const EXIT_INTERRUPTED: i32 = 130;
 
 /// Runs the program with the arguments of a process, its name first.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match cli::parse_from(args) {
-        Ok(cli) => cli,
-        Err(e) => return explain(&e),
+    let asked = match config::read(args) {
+        Ok(asked) => asked,
+        Err(NotUnderstood::CommandLine(e)) => return explain(&e),
+        Err(NotUnderstood::Settings(e)) => {
+            Log::new(LogFormat::Text).last_words(&e);
+            return ExitCode::from(EXIT_USAGE);
+        }
     };
-    let started = match cli.command {
+    let log = Log::new(match &asked.cli.command {
+        Command::Server(flags) => flags.log.format,
+        Command::Client(flags) => flags.log.format,
+        _ => LogFormat::Text,
+    });
+    let started = match asked.cli.command {
         Command::Server(flags) => open_audit_log(&flags).and_then(|audit| {
-            log(LevelFilter::INFO, audit);
+            log.start(LevelFilter::INFO, audit);
             ServerConfig::new(flags).map(serve)
         }),
         Command::Client(flags) => {
-            log(LevelFilter::INFO, None);
+            log.start(LevelFilter::INFO, None);
             ClientConfig::new(flags).map(connect)
         }
-        Command::Connect(flags) => ConnectConfig::new(flags).and_then(pipe),
+        Command::Connect(flags) => ConnectConfig::new(flags).and_then(|config| {
+            log.start(LevelFilter::ERROR, None);
+            pipe(config)
+        }),
+        #[cfg(unix)]
+        Command::Stop(flags) => Ok(order(orders::stop(flags))),
         Command::Keygen(flags) => Ok(keygen::run(&flags.into())),
         Command::Bench(flags) => bench::Plan::new(flags).map(|plan| {
-            log(LevelFilter::WARN, None);
+            log.start(LevelFilter::WARN, None);
             measure(&plan)
         }),
     };
-    match started {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(e)) => fail(&e, ExitCode::FAILURE),
-        Err(e) => fail(&e, ExitCode::from(EXIT_USAGE)),
-    }
+    let (error, code) = match started {
+        Ok(Ok(())) => return ExitCode::SUCCESS,
+        Ok(Err(e)) => (e, ExitCode::FAILURE),
+        Err(e) => (asked.origins.explain(&e), ExitCode::from(EXIT_USAGE)),
+    };
+    log.last_words(&error);
+    code
 }
 
 /// Prints what clap has to say, which may also be the help or the version that was asked for.
@@ -129,17 +151,12 @@ fn explain(error: &clap::Error) -> ExitCode {
     u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
-/// Prints an error with its causes; of several mistakes each has a line of its own.
-fn fail(error: &anyhow::Error, code: ExitCode) -> ExitCode {
-    for line in format!("{error:#}").lines() {
-        eprintln!("error: {line}");
-    }
-    code
-}
-
 fn serve(config: ServerConfig) -> Result<()> {
+    let bound = systemd::sockets()?;
     until_stopped(|stop| async {
-        Server::bind(config, stop)?.run().await;
+        let server = Server::bind(config, bound, stop)?;
+        systemd::ready();
+        server.run().await;
         Ok(())
     })
 }
@@ -147,7 +164,6 @@ fn serve(config: ServerConfig) -> Result<()> {
 /// Carries one flow between standard input and output and a target. What fails first is what was
 /// typed.
 fn pipe(config: ConnectConfig) -> Result<Result<()>> {
-    log(LevelFilter::ERROR, None);
     #[cfg(unix)]
     if let Some(outcome) = worker_runtime()?.block_on(pipe_through_running(&config)) {
         return Ok(outcome);
@@ -169,8 +185,36 @@ async fn pipe_through_running(config: &ConnectConfig) -> Option<Result<()>> {
     }
 }
 
+/// Has a program that runs do something.
+#[cfg(unix)]
+fn order(order: impl Future<Output = Result<()>>) -> Result<()> {
+    worker_runtime()?.block_on(order)
+}
+
 fn connect(config: ClientConfig) -> Result<()> {
-    until_stopped(|stop| async { Ok(Client::bind(config, stop)?.run().await?) })
+    until_stopped(|stop| async {
+        let client = Client::bind(config, stop)?;
+        let session = client.session();
+        // A server that is not there yet is no reason to fail: it is waited for.
+        systemd::ready();
+        tokio::select! {
+            ended = client.run() => Ok(ended?),
+            () = report(session) => unreachable!("it reports for ever"),
+        }
+    })
+}
+
+/// Tells systemd whether there is a connection, for ever.
+async fn report(mut session: watch::Receiver<Option<Opener>>) {
+    loop {
+        systemd::status(match session.borrow_and_update().is_some() {
+            true => "connected to the server",
+            false => "waiting for the server",
+        });
+        if session.changed().await.is_err() {
+            pending().await
+        }
+    }
 }
 
 fn measure(plan: &bench::Plan) -> Result<()> {
@@ -192,17 +236,24 @@ where
     let result = runtime.block_on(async {
         let mut signals = Signals::new().context("cannot listen for signals")?;
         let program = program(stop.clone());
-        tokio::pin!(program);
-        tokio::select! {
-            result = &mut program => return result,
-            () = signals.next() => stop.cancel(),
-        }
+        let stopping = async {
+            stop.cancelled().await;
+            systemd::stopping();
+            pending().await
+        };
+        let interrupted = async {
+            signals.next().await;
+            stop.cancel();
+            signals.next().await;
+        };
         tokio::select! {
             result = program => result,
-            () = signals.next() => {
+            () = interrupted => {
                 info!("stopped at once by a second signal");
                 std::process::exit(EXIT_INTERRUPTED);
             }
+            never = stopping => never,
+            () = systemd::watchdog() => unreachable!("it watches for ever"),
         }
     });
     // A name that is being looked up in another thread is of no interest any more.
@@ -243,27 +294,6 @@ fn open_audit_log(flags: &ServerFlags) -> Result<Option<AuditLog>> {
     flags.audit_log.as_ref().map(open).transpose()
 }
 
-/// Log lines go to standard error, as many as RUST_LOG asks for, or else of this level; those for
-/// an audit go to its log too.
-fn log(default: LevelFilter, audit: Option<AuditLog>) {
-    use std::io::IsTerminal;
-
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    // Levels by target alone: filtering by span and field would add half a megabyte of regex.
-    let levels: Targets = std::env::var("RUST_LOG")
-        .ok()
-        .and_then(|levels| levels.parse().ok())
-        .unwrap_or_else(|| Targets::new().with_default(default));
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(colour)
-        .with_target(false);
-    tracing_subscriber::registry()
-        .with(lines.with_filter(levels))
-        .with(audit.map(AuditLog::into_layer))
-        .init();
-}
-
 /// The signals that ask a process to end.
 struct Signals {
     #[cfg(unix)]
@@ -300,7 +330,7 @@ impl Signals {
     #[cfg(not(unix))]
     async fn next(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending().await
+            pending().await
         }
     }
 }

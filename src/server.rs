@@ -1,5 +1,7 @@
 //! The server: lets clients in, and keeps a session for each.
 
+#[cfg(unix)]
+mod callers;
 mod door;
 mod entrance;
 mod reload;
@@ -21,8 +23,11 @@ use crate::access::Registry;
 use crate::audit;
 use crate::bench;
 use crate::config::{ClientsFile, ServerConfig};
+#[cfg(unix)]
+use crate::control::{ControlSocket, Greeting};
 use crate::session::{self, ALPN, Ended, SessionError};
-use crate::transport::{Attempt, CloseCode, Connection, Endpoint};
+use crate::systemd;
+use crate::transport::{Attempt, Bound, CloseCode, Connection, Endpoint};
 
 /// Longest that a handshake and a login may take together.
 const LOGIN_DEADLINE: Duration = Duration::from_secs(5);
@@ -32,6 +37,8 @@ const LOGIN_DEADLINE: Duration = Duration::from_secs(5);
 pub struct Server {
     endpoint: Endpoint,
     clients: Option<ClientsFile>,
+    #[cfg(unix)]
+    control: Option<ControlSocket>,
     shared: Arc<Shared>,
 }
 
@@ -47,11 +54,13 @@ struct Shared {
 }
 
 impl Server {
-    /// Binds the socket; must be called within a runtime. It stops when `stop` is cancelled.
-    pub fn bind(config: ServerConfig, stop: CancellationToken) -> Result<Self> {
+    /// Binds what is not bound already; must be called within a runtime. It stops when `stop` is
+    /// cancelled.
+    pub fn bind(config: ServerConfig, bound: Bound, stop: CancellationToken) -> Result<Self> {
         let secret = config.identity.derive(b"rstun stateless reset");
         let endpoint = Endpoint::bind(
             config.addr,
+            bound,
             config.identity.config(ALPN, config.clients.is_some())?,
             secret,
             config.tuning,
@@ -89,6 +98,14 @@ impl Server {
             user.assume()?;
         }
         Ok(Self {
+            #[cfg(unix)]
+            control: match config.control {
+                true => {
+                    let certificate = config.identity.fingerprint();
+                    ControlSocket::bind(Greeting::server(endpoint.local_addr(), certificate))
+                }
+                false => None,
+            },
             endpoint,
             clients,
             shared: Arc::new(Shared {
@@ -109,6 +126,21 @@ impl Server {
 
     /// Serves until told to stop, and then until all sessions have ended or their time is up.
     pub async fn run(self) {
+        let answer = async {
+            #[cfg(unix)]
+            if let Some(control) = &self.control {
+                let answer = |caller| callers::answer(caller, self.shared.clone());
+                control.serve(answer).await;
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = self.serve() => {}
+            () = answer => {}
+        }
+    }
+
+    async fn serve(&self) {
         let shared = &self.shared;
         let mut pending = JoinSet::new();
         let mut sessions = JoinSet::new();
@@ -129,7 +161,10 @@ impl Server {
                 },
                 Some(newcomer) = pending.join_next() => {
                     match newcomer {
-                        Ok(Some(newcomer)) => drop(sessions.spawn(serve(newcomer, shared.clone()))),
+                        Ok(Some(newcomer)) => {
+                            sessions.spawn(serve(newcomer, shared.clone()));
+                            report(sessions.len());
+                        }
                         Ok(None) => {}
                         Err(e) => error!("a login failed: {e}"),
                     }
@@ -138,6 +173,7 @@ impl Server {
                     if let Err(e) = ended {
                         error!("a session failed: {e}");
                     }
+                    report(sessions.len());
                 }
             }
         }
@@ -151,6 +187,12 @@ impl Server {
             .close(CloseCode::Shutdown, "the server was stopped")
             .await;
     }
+}
+
+/// Tells systemd how many clients there are.
+fn report(sessions: usize) {
+    let s = if sessions == 1 { "" } else { "s" };
+    systemd::status(&format!("{sessions} client{s}"));
 }
 
 /// Starts a handshake in a task of its own, if the client has a place.

@@ -1,12 +1,18 @@
 //! What a connection is to everyone above: flows opened and accepted, and an end with a reason.
 //!
-//! So far there is one transport, QUIC. All that is known of it is in its child `quic`.
+//! The transports are a closed set: [`Connection`], [`Sender`], [`Receiver`] and [`Attempt`] are
+//! enums over them. So far there is one, QUIC. All that is known of it is in its child `quic`.
 
+mod connection;
+mod endpoint;
 mod quic;
+mod stream;
 
+pub use connection::Connection;
+pub use endpoint::{Attempt, Bound, Endpoint, connect};
 #[doc(hidden)]
 pub use quic::BareController;
-pub use quic::{Attempt, Connection, Endpoint, Receiver, Sender, connect};
+pub use stream::{Receiver, Sender};
 
 use std::fmt;
 use std::time::Duration;

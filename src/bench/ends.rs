@@ -19,6 +19,7 @@ use crate::keygen;
 use crate::server::Server;
 use crate::session::{ALPN, Opener};
 use crate::tls::{ServerIdentity, Trust};
+use crate::transport::Bound;
 use crate::transport::{Description, Tuning};
 use crate::tunnel::{Direction, Listen, ListenAddr, Tunnel};
 
@@ -56,11 +57,12 @@ impl Ends {
             drain: Duration::ZERO,
             udp_idle: UDP_IDLE,
             allow_bench: true,
+            control: false,
             #[cfg(unix)]
             user: None,
         };
         let (server, addr) = Worker::start("server", async move |started, stop| {
-            let server = Server::bind(config, stop)?;
+            let server = Server::bind(config, Bound::default(), stop)?;
             let _ = started.send(server.local_addr());
             server.run().await;
             Ok(())

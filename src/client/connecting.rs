@@ -1,13 +1,16 @@
 //! From the server's name to a connection, by whichever of its addresses answers first.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::CONNECT_DEADLINE;
 use crate::config::ClientConfig;
 use crate::connector;
 use crate::transport::{self, Connection, Lost};
+
+/// Longest that connecting to one address, and then the login, may take.
+pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Resolves the server's name, and connects to the first address that answers. Cancel-safe.
 pub(super) async fn connect(

@@ -11,7 +11,7 @@ mod slumber;
 mod socket;
 mod stream;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
@@ -37,7 +37,7 @@ use crate::tunnel::ListenAddr;
 
 #[doc(hidden)]
 pub use congestion::BareController;
-pub use stream::{Receiver, Sender};
+pub(super) use stream::{Receiver, Sender};
 
 /// Flows that a peer may have open at once, after login.
 ///
@@ -67,7 +67,7 @@ const UNTRUSTED: [AlertDescription; 7] = [
 
 /// A server's socket, and the connections through it.
 #[derive(Debug)]
-pub struct Endpoint {
+pub(super) struct Endpoint {
     inner: quinn::Endpoint,
     server: quinn::ServerConfig,
     tuning: Tuning,
@@ -76,17 +76,21 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Binds a server's UDP socket.
+    /// Binds a server's UDP socket, or takes one that is bound already.
     ///
     /// From `secret` come the keys of connection ids and stateless resets (RFC 9000, section
     /// 10.3), so that a server with the same secret can end the connections of one that died.
-    pub fn bind(
+    pub(super) fn bind(
         addr: ListenAddr,
+        bound: Option<UdpSocket>,
         tls: rustls::ServerConfig,
         secret: [u8; 32],
         tuning: Tuning,
     ) -> io::Result<Self> {
-        let socket = socket::bind(addr)?;
+        let socket = match bound {
+            Some(socket) => socket::tune(socket),
+            None => socket::bind(addr)?,
+        };
         let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
         let addr = socket.local_addr()?;
         let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &secret)));
@@ -107,12 +111,12 @@ impl Endpoint {
     }
 
     /// The address that was bound, with its real port.
-    pub fn local_addr(&self) -> SocketAddr {
+    pub(super) fn local_addr(&self) -> SocketAddr {
         self.addr
     }
 
     /// Waits for the next client; none when the endpoint is closed. Cancel-safe.
-    pub async fn accept(&self) -> Option<Attempt> {
+    pub(super) async fn accept(&self) -> Option<Attempt> {
         Some(Attempt {
             incoming: self.inner.accept().await?,
             server: self.server.clone(),
@@ -122,7 +126,7 @@ impl Endpoint {
     }
 
     /// Closes all connections, and waits up to a second until their peers can know.
-    pub async fn close(&self, code: CloseCode, reason: &str) {
+    pub(super) async fn close(&self, code: CloseCode, reason: &str) {
         self.inner
             .close(VarInt::from_u32(code as u32), reason.as_bytes());
         let _ = tokio::time::timeout(GOODBYE, self.inner.wait_idle()).await;
@@ -186,7 +190,7 @@ impl Attempt {
 /// Connects to a server from a new socket, by the name that its certificate should have if names
 /// matter. It has no deadline of its own. Not cancel-safe: the
 /// attempt is given up.
-pub async fn connect(
+pub(super) async fn connect(
     remote: SocketAddr,
     tls: Arc<rustls::ClientConfig>,
     name: &str,
@@ -412,7 +416,7 @@ impl Connection {
 }
 
 /// A client's socket: any address and port of the family.
-fn bind_towards(remote: SocketAddr) -> io::Result<std::net::UdpSocket> {
+fn bind_towards(remote: SocketAddr) -> io::Result<UdpSocket> {
     let any: IpAddr = match remote {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -427,7 +431,7 @@ fn varint(n: u64) -> VarInt {
 fn endpoint(
     config: EndpointConfig,
     server: Option<quinn::ServerConfig>,
-    socket: std::net::UdpSocket,
+    socket: UdpSocket,
     bulk: &Arc<Bulk>,
 ) -> io::Result<quinn::Endpoint> {
     let runtime = Arc::new(Punctual);

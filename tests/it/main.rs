@@ -30,6 +30,8 @@ mod keygen;
 mod least_privilege;
 #[cfg(target_os = "linux")]
 mod limits;
+mod live;
+mod logs;
 #[cfg(target_os = "linux")]
 mod lossy;
 #[cfg(target_os = "linux")]
@@ -46,9 +48,12 @@ mod readme;
 mod rebinding;
 mod reconnect;
 mod refusals;
+mod settings;
 mod socks5;
 mod socks5_udp;
 mod strangers;
+#[cfg(target_os = "linux")]
+mod systemd;
 mod takeover;
 mod trust;
 mod udp;

@@ -126,7 +126,7 @@ impl Sender {
     }
 
     /// Waits until the peer wants no more of this direction, or has all of it (none). Cancel-safe.
-    pub fn stopped(&self) -> impl Future<Output = Option<StreamError>> + use<> {
+    pub fn stopped(&self) -> impl Future<Output = Option<StreamError>> + Send + use<> {
         let stopped = self.inner.stopped();
         async move {
             match stopped.await {
@@ -180,19 +180,6 @@ impl Receiver {
             reassembly: Reassembly::default(),
             ready: VecDeque::new(),
         }
-    }
-
-    /// Fills a buffer whole, or tells that the stream ended before (false). Not cancel-safe.
-    pub async fn read_exact(&mut self, mut buffer: &mut [u8]) -> Result<bool, StreamError> {
-        while !buffer.is_empty() {
-            let Some(bytes) = self.read_some(buffer.len()).await? else {
-                return Ok(false);
-            };
-            let (head, rest) = buffer.split_at_mut(bytes.len());
-            head.copy_from_slice(&bytes);
-            buffer = rest;
-        }
-        Ok(true)
     }
 
     /// Takes up to `max` bytes of what has arrived; none at the end. Cancel-safe.
