@@ -403,7 +403,7 @@ fn a_load_that_begins_at_once_is_not_late() {
     let share = delays.len() as f64 / f64::from(sent);
     let [half, late] = [50, 97].map(|percent| delays[delays.len() * percent / 100]);
     say(&format!("{share:.3} arrived, p50 {half:?}, p97 {late:?}"));
-    assert!(share >= 0.93, "{share:.3} arrived");
+    assert!(share >= 0.92, "{share:.3} arrived");
     // The promise is 10 ms more for 99 in a hundred; a busy machine gets twice that for 97.
     assert!(late <= DELAY + Duration::from_millis(20), "{late:?}");
 }
