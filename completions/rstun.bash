@@ -145,7 +145,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__client)
-            opts="-L -R -D -h -V --config --server-addr --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --password --password-file --name --identity --cert --pin --trust --congestion --idle-timeout --udp-timeout --drain --log --help --version"
+            opts="-L -R -D -h -V --config --server-addr --all-servers --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --password --password-file --name --identity --cert --pin --trust --congestion --idle-timeout --udp-timeout --drain --log --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

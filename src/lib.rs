@@ -174,7 +174,7 @@ fn pipe(config: ConnectConfig) -> Result<Result<()>> {
 /// The same through a client that runs already; none if there is none.
 #[cfg(unix)]
 async fn pipe_through_running(config: &ConnectConfig) -> Option<Result<()>> {
-    let running = Running::find(config.server.as_ref(), config.trust.as_ref()).await;
+    let running = Running::find(&config.servers, config.trust.as_ref()).await;
     let pipe = async |running: Running| {
         let (stdio, flow) = Stdio::pair_for_another()?;
         Ok(stdio.carry(running.connect(&config.target, flow)).await?)

@@ -182,10 +182,23 @@ impl Server {
             shared.drain.as_secs()
         );
         pending.shutdown().await;
-        while sessions.join_next().await.is_some() {}
+        self.drain(sessions).await;
         self.endpoint
             .close(CloseCode::Shutdown, "the server was stopped")
             .await;
+    }
+
+    /// Waits for the end of all sessions. Whoever comes meanwhile can go to another server at once.
+    async fn drain(&self, mut sessions: JoinSet<()>) {
+        loop {
+            tokio::select! {
+                ended = sessions.join_next() => match ended {
+                    Some(_) => {}
+                    None => break,
+                },
+                Some(attempt) = self.endpoint.accept() => attempt.refuse(),
+            }
+        }
     }
 }
 

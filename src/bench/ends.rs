@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::interrupt::Interrupt;
 use crate::access::{Access, Credential, Password, bench_target};
 use crate::client::Client;
-use crate::config::{ClientConfig, Remote, ServerConfig, UDP_IDLE};
+use crate::config::{ClientConfig, Remote, ServerConfig, UDP_IDLE, Upstream};
 use crate::keygen;
 use crate::server::Server;
 use crate::session::{ALPN, Opener};
@@ -82,8 +82,11 @@ impl Ends {
     /// Starts a client of a server that runs elsewhere.
     pub(super) fn with(remote: &Remote, tuning: Tuning) -> Result<Self> {
         let config = ClientConfig {
-            server: remote.server.clone(),
-            trust: remote.trust.clone(),
+            servers: vec![Upstream {
+                addr: remote.server.clone(),
+                trust: remote.trust.clone(),
+            }],
+            all_servers: false,
             credential: remote.credential.clone(),
             tunnels: vec![Tunnel {
                 direction: Direction::Out,
@@ -96,7 +99,7 @@ impl Ends {
             udp_idle: UDP_IDLE,
             control: false,
         };
-        let cipher = first_cipher(&config.trust)?;
+        let cipher = first_cipher(&remote.trust)?;
         let (client, (entry, session)) = Worker::start("client", async move |started, stop| {
             let client = Client::bind(config, stop)?;
             let _ = started.send((client.local_addrs()[0], client.session()));

@@ -5,23 +5,24 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::config::ClientConfig;
 use crate::connector;
-use crate::transport::{self, Connection, Lost};
+use crate::transport::{self, Connection, Lost, Tuning};
+use crate::tunnel::HostPort;
 
 /// Longest that connecting to one address, and then the login, may take.
 pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Resolves the server's name, and connects to the first address that answers. Cancel-safe.
 pub(super) async fn connect(
-    config: &ClientConfig,
+    server: &HostPort,
     tls: &Arc<rustls::ClientConfig>,
+    tuning: Tuning,
 ) -> Result<Connection, Lost> {
-    let addrs = timeout(CONNECT_DEADLINE, connector::resolve(&config.server))
+    let addrs = timeout(CONNECT_DEADLINE, connector::resolve(server))
         .await
         .map_err(|_| Lost::Failed("its name does not resolve in time".into()))?
         .map_err(|e| Lost::Failed(e.to_string()))?;
-    let (name, tuning) = (config.server.host.to_string(), config.tuning);
+    let name = server.host.to_string();
     let attempt = |addr| {
         let (tls, name) = (tls.clone(), name.clone());
         async move {

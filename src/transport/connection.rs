@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -133,6 +134,13 @@ impl Connection {
     pub fn describe(&self) -> Description {
         match self {
             Self::Quic(inner) => inner.describe(),
+        }
+    }
+
+    /// The time to the peer and back, smoothed.
+    pub fn rtt(&self) -> Duration {
+        match self {
+            Self::Quic(inner) => inner.rtt(),
         }
     }
 

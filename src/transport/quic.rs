@@ -3,6 +3,7 @@
 mod congestion;
 mod credit;
 mod moderation;
+mod narrowing;
 mod path;
 mod probe;
 mod punctual;
@@ -393,6 +394,11 @@ impl Connection {
                 Congestion::Bbr
             },
         }
+    }
+
+    /// The time to the peer and back, smoothed (RFC 9002, section 5.3).
+    pub fn rtt(&self) -> Duration {
+        self.inner.rtt()
     }
 
     /// How many packets have come from the peer so far, whatever was in them.

@@ -48,6 +48,8 @@ mod readme;
 mod rebinding;
 mod reconnect;
 mod refusals;
+#[cfg(target_os = "linux")]
+mod servers;
 mod settings;
 mod socks5;
 mod socks5_udp;
