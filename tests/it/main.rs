@@ -8,6 +8,8 @@
 mod architecture;
 mod asked_for;
 mod bad_input;
+#[cfg(target_os = "linux")]
+mod balancers;
 mod bench;
 mod changes;
 mod concurrent;
@@ -18,6 +20,7 @@ mod end_of_flow;
 mod exhaustion;
 #[cfg(target_os = "linux")]
 mod fairness;
+mod first_run;
 #[cfg(target_os = "linux")]
 mod floods;
 mod generated;
@@ -39,6 +42,7 @@ mod memory;
 mod modes;
 #[cfg(target_os = "linux")]
 mod outage;
+mod packaging;
 mod password;
 mod proxy_clients;
 mod proxy_header;
@@ -48,8 +52,9 @@ mod readme;
 mod rebinding;
 mod reconnect;
 mod refusals;
-#[cfg(target_os = "linux")]
 mod servers;
+#[cfg(target_os = "linux")]
+mod service;
 mod settings;
 mod socks5;
 mod socks5_udp;
@@ -57,6 +62,7 @@ mod strangers;
 #[cfg(target_os = "linux")]
 mod systemd;
 mod takeover;
+mod ticket;
 mod trust;
 mod udp;
 mod udp_programs;
