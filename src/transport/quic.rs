@@ -236,7 +236,7 @@ pub struct Connection {
     /// At the client.
     own: Option<Own>,
     credit: Arc<Credit>,
-    hints: Hints,
+    hints: Arc<Hints>,
     /// Datagrams that are nobody's payload: sent, and received.
     probes: Arc<[AtomicU64; 2]>,
     /// Room for datagrams to wait in while none does, in bytes.
@@ -259,7 +259,7 @@ impl Connection {
             inner,
             own,
             credit: Arc::new(Credit::new(bulk)),
-            hints,
+            hints: Arc::new(hints),
             probes: Arc::default(),
         }
     }
