@@ -31,6 +31,8 @@ use crate::metrics::{Account, Metrics};
 use crate::session::{FlowError, Local, Opener};
 use crate::tunnel::{Half, Listen};
 
+pub(crate) use self::connecting::connect;
+
 /// Why a client ended.
 #[derive(Debug, Error)]
 pub enum ClientError {
