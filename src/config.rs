@@ -31,7 +31,7 @@ use crate::keygen::{self, Wanted};
 use crate::privileges::Account;
 use crate::secret;
 use crate::tls::{ClientIdentity, ServerIdentity, Trust};
-use crate::transport::{Congestion, Tuning};
+use crate::transport::{Congestion, Hop, Tuning};
 use crate::tunnel::{HostPort, ListenAddr, Tunnel};
 
 pub use clients::ClientsFile;
@@ -92,15 +92,20 @@ impl ServerConfig {
             Some(_) if !flags.password.is_given() => None,
             _ => Some(password(flags.password)?),
         };
+        let (addr, more_ports) =
+            ListenAddr::of_server(&flags.addr).with_context(|| format!("--addr {}", flags.addr))?;
         Ok(Self {
-            addr: flags
-                .addr
-                .parse()
-                .with_context(|| format!("--addr {}", flags.addr))?,
+            addr,
             identity: ServerIdentity::load(&cert, &key)?,
             password: password.map(|password| (password, access)),
             clients,
-            tuning: tuning(&flags.congestion, &flags.idle),
+            tuning: Tuning {
+                hop: Hop {
+                    interval: None,
+                    more_ports,
+                },
+                ..tuning(&flags.congestion, &flags.idle)
+            },
             drain: Duration::from_secs(flags.drain.seconds),
             udp_idle: Duration::from_secs(flags.udp.timeout),
             allow_bench: flags.allow_bench,
@@ -119,6 +124,8 @@ impl ServerConfig {
 pub struct Upstream {
     /// Where it is; a name is resolved anew each time.
     pub addr: HostPort,
+    /// How many ports that follow this one are the server's too.
+    pub more_ports: u16,
     /// What makes it the right one.
     pub trust: Trust,
 }
@@ -159,7 +166,13 @@ impl ClientConfig {
             servers: upstreams(addrs, &flags.trust)?,
             all_servers: flags.all_servers,
             credential: credential(flags.credential)?,
-            tuning: tuning(&flags.congestion, &flags.idle),
+            tuning: Tuning {
+                hop: Hop {
+                    interval: flags.hop.interval.map(Duration::from_secs),
+                    more_ports: 0,
+                },
+                ..tuning(&flags.congestion, &flags.idle)
+            },
             drain: Duration::from_secs(flags.drain.seconds),
             udp_idle: Duration::from_secs(flags.udp.timeout),
             control: true,
@@ -167,23 +180,31 @@ impl ClientConfig {
     }
 }
 
-/// The servers as they were typed, with their ports.
-fn server_addrs(texts: &[String]) -> Result<Vec<HostPort>> {
-    let mut addrs = Vec::new();
+/// The servers as they were typed, each with how many ports it has beside the first.
+fn server_addrs(texts: &[String]) -> Result<Vec<(HostPort, u16)>> {
+    let mut addrs: Vec<(HostPort, u16)> = Vec::new();
     for text in texts {
-        let flag = || format!("--server-addr {text}");
-        let addr = HostPort::with_default_port(text, DEFAULT_PORT).with_context(flag)?;
-        ensure!(!addrs.contains(&addr), "{}: it is there twice", flag());
-        addrs.push(addr);
+        let (addr, more_ports) = server_addr(text)?;
+        let known = addrs.iter().any(|(known, _)| *known == addr);
+        ensure!(!known, "--server-addr {text}: it is there twice");
+        addrs.push((addr, more_ports));
     }
     Ok(addrs)
 }
 
+fn server_addr(text: &str) -> Result<(HostPort, u16)> {
+    HostPort::of_server(text, DEFAULT_PORT).with_context(|| format!("--server-addr {text}"))
+}
+
 /// The servers, each with what makes it the right one.
-fn upstreams(addrs: Vec<HostPort>, flags: &TrustFlags) -> Result<Vec<Upstream>> {
-    let upstream = |addr| {
+fn upstreams(addrs: Vec<(HostPort, u16)>, flags: &TrustFlags) -> Result<Vec<Upstream>> {
+    let upstream = |(addr, more_ports)| {
         let trust = trust(flags, Some(&addr))?;
-        Ok(Upstream { addr, trust })
+        Ok(Upstream {
+            addr,
+            more_ports,
+            trust,
+        })
     };
     addrs.into_iter().map(upstream).collect()
 }
@@ -192,6 +213,7 @@ pub(crate) fn tuning(congestion: &CongestionFlags, idle: &IdleFlags) -> Tuning {
     Tuning {
         congestion: congestion.control.into(),
         idle_timeout: Duration::from_secs(idle.seconds),
+        hop: Hop::default(),
     }
 }
 
@@ -227,8 +249,8 @@ impl Remote {
             );
             return Ok(None);
         };
-        let server = HostPort::with_default_port(&addr, DEFAULT_PORT)
-            .with_context(|| format!("--server-addr {addr}"))?;
+        // The first of its ports will do.
+        let (server, _) = server_addr(&addr)?;
         Ok(Some(Self {
             trust: trust(&flags.trust, Some(&server))?,
             server,

@@ -84,6 +84,7 @@ impl Ends {
         let config = ClientConfig {
             servers: vec![Upstream {
                 addr: remote.server.clone(),
+                more_ports: 0,
                 trust: remote.trust.clone(),
             }],
             all_servers: false,

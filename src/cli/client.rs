@@ -30,8 +30,8 @@ pub struct ClientFlags {
     #[command(flatten)]
     pub config: ConfigFlags,
 
-    /// Server to connect to, repeatable; the port is 6060 if left out. The first that can be had is
-    /// used, and the others stand by
+    /// Server to connect to, repeatable; the port is 6060 if left out, and any of a range 6060-6099.
+    /// The first server that can be had is used, and the others stand by
     #[arg(long, value_name = "HOST[:PORT]")]
     pub server_addr: Vec<String>,
 
@@ -81,6 +81,10 @@ pub struct ClientFlags {
     #[command(flatten)]
     pub udp: UdpFlags,
 
+    /// When it moves to another port
+    #[command(flatten)]
+    pub hop: HopFlags,
+
     /// How it ends
     #[command(flatten)]
     pub drain: DrainFlags,
@@ -125,6 +129,19 @@ pub struct ConnectFlags {
     /// How much a connection has in flight
     #[command(flatten)]
     pub congestion: CongestionFlags,
+}
+
+/// When a client moves to another port.
+#[derive(Args, Debug)]
+pub struct HopFlags {
+    /// Move to a new local port after so long, a quarter more or less, and to another of the server's
+    /// if its address has a range of them; flows go on
+    #[arg(
+        long = "hop-interval",
+        value_name = "SECONDS",
+        value_parser = clap::value_parser!(u64).range(1..=86_400)
+    )]
+    pub interval: Option<u64>,
 }
 
 /// Who a client is to the server: one who knows the password, if nothing else is said.

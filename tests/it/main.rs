@@ -22,6 +22,8 @@ mod fairness;
 mod floods;
 mod generated;
 mod harness;
+#[cfg(target_os = "linux")]
+mod hop;
 mod hostile;
 mod http_proxy;
 mod identities;
