@@ -15,6 +15,7 @@ use super::ClientError;
 use super::failover::{Failover, Outlook, Policy};
 use super::keeper::{Keeper, News, Outcome};
 use crate::config::ClientConfig;
+use crate::metrics::Account;
 use crate::session::Opener;
 use crate::tunnel::HostPort;
 
@@ -33,9 +34,15 @@ pub(super) struct Servers {
 
 impl Servers {
     /// Those of a configuration, none of which has been tried. They are left when `stop` is cancelled.
-    pub(super) fn new(config: ClientConfig, stop: CancellationToken) -> Result<Self> {
+    /// What is carried counts in this account.
+    pub(super) fn new(
+        config: ClientConfig,
+        stop: CancellationToken,
+        account: &Arc<Account>,
+    ) -> Result<Self> {
         let config = Arc::new(config);
-        let keeper = |upstream| Keeper::new(upstream, config.clone(), stop.clone());
+        let keeper =
+            |upstream| Keeper::new(upstream, config.clone(), stop.clone(), account.clone());
         Ok(Self {
             keepers: config
                 .servers
@@ -235,6 +242,7 @@ impl Running {
             return Ok(());
         }
         let why = self.explain(server, &outcome);
+        self.servers.keepers[server].fault(&why);
         self.reasons[server] = Some(why.clone());
         let is_final = matches!(&outcome, Outcome::Failed(e) if e.is_final());
         if !self.again && stay.is_some_and(|stay| stay.session.is_some()) {

@@ -14,8 +14,9 @@ use crate::access::{Access, Held, Identity, is_bench};
 use crate::audit;
 use crate::connector;
 use crate::listener::Listener;
+use crate::metrics::{Account, Metrics};
 use crate::transport::{CloseCode, Connection};
-use crate::tunnel::{Half, Listen, Target};
+use crate::tunnel::{Half, Listen, ProxyHeader, Target};
 use crate::wire::{Grant, Login, Message, Request};
 
 /// Longest that the server looks for what a name stands for that is not listed itself.
@@ -38,17 +39,28 @@ pub struct Newcomer {
 }
 
 /// What became of the tunnels that a client asked for.
-#[derive(Default)]
 struct Opened {
     grants: Vec<Grant>,
     dialed: Vec<(u32, String, Target)>,
     listeners: Vec<(u32, Local, Listener)>,
     held: Option<Held>,
+    account: Arc<Account>,
     /// Whether something was not to be had because another session has it.
     taken: bool,
 }
 
 impl Opened {
+    fn new(account: Arc<Account>) -> Self {
+        Self {
+            grants: Vec::new(),
+            dialed: Vec::new(),
+            listeners: Vec::new(),
+            held: None,
+            account,
+            taken: false,
+        }
+    }
+
     async fn dial(&mut self, number: u32, name: String, target: &Target, access: &Access) -> Grant {
         match may_reach(access, target).await {
             Ok(()) => {
@@ -59,13 +71,22 @@ impl Opened {
         }
     }
 
-    fn listen(&mut self, number: u32, local: Local, listen: &Listen, access: &Access) -> Grant {
+    fn listen(
+        &mut self,
+        number: u32,
+        name: &str,
+        (listen, proxy): (&Listen, Option<ProxyHeader>),
+        access: &Access,
+    ) -> Grant {
         if let Err(why) = access.may_listen(listen) {
             return Grant::Refused(why);
         }
         match Listener::bind(listen) {
             Ok(listener) => {
                 let addr = listener.local_addr();
+                let count = self.account.listened(name);
+                count.listens_at(&listener.to_string());
+                let local = Local::new(count, listen, proxy);
                 self.listeners.push((number, local, listener));
                 addr.map_or(Grant::Open, Grant::Listening)
             }
@@ -102,14 +123,15 @@ impl Newcomer {
     /// sessions that are dead, and then it is tried once more.
     pub async fn welcome(
         mut self,
+        metrics: &Arc<Metrics>,
         udp_idle: Duration,
         make_room: impl AsyncFnOnce(),
     ) -> Result<Session, SessionError> {
-        let mut opened = self.open().await;
+        let mut opened = self.open(metrics).await;
         if opened.taken {
             drop(opened);
             make_room().await;
-            opened = self.open().await;
+            opened = self.open(metrics).await;
         }
         let tunnels = self.tunnels.iter().map(Request::to_string);
         let refused: Vec<_> = opened
@@ -135,6 +157,7 @@ impl Newcomer {
         let guest = Guest::new(self.identity, from, self.tunnels, self.changes, held);
         Ok(Session::new(
             Role::Server(Arc::new(guest)),
+            opened.account,
             self.connection,
             self.control,
             opened.dialed,
@@ -143,8 +166,8 @@ impl Newcomer {
         ))
     }
 
-    async fn open(&mut self) -> Opened {
-        let mut opened = Opened::default();
+    async fn open(&mut self, metrics: &Arc<Metrics>) -> Opened {
+        let mut opened = Opened::new(Account::new(metrics, self.identity.name()));
         let access = self.changes.borrow_and_update().clone();
         opened.held = self.identity.take_tunnels(self.tunnels.len());
         if opened.held.is_none() {
@@ -159,8 +182,7 @@ impl Newcomer {
             let grant = match &tunnel.half {
                 Half::Dial(target) => opened.dial(number, name, target, &access).await,
                 Half::Listen(listen, proxy) => {
-                    let local = Local::new(name, listen, *proxy);
-                    opened.listen(number, local, listen, &access)
+                    opened.listen(number, &name, (listen, *proxy), &access)
                 }
             };
             opened.grants.push(grant);

@@ -17,6 +17,7 @@ mod stream;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -37,7 +38,7 @@ use self::ports::ManyPorts;
 use self::probe::Leeway;
 use self::punctual::Punctual;
 use self::socket::BatchSocket;
-use super::{CloseCode, Congestion, Description, Lost, Tuning};
+use super::{CloseCode, Congestion, Description, Lost, Stats, Tuning};
 use crate::tls::Fingerprint;
 use crate::tunnel::ListenAddr;
 
@@ -207,6 +208,10 @@ pub struct Connection {
     own: Option<Own>,
     credit: Arc<Credit>,
     leeway: Arc<Leeway>,
+    /// Datagrams that are nobody's payload: sent, and received.
+    probes: Arc<[AtomicU64; 2]>,
+    /// Room for datagrams to wait in while none does, in bytes.
+    datagram_room: usize,
 }
 
 impl Connection {
@@ -217,10 +222,12 @@ impl Connection {
         leeway: Arc<Leeway>,
     ) -> Self {
         Self {
+            datagram_room: inner.datagram_send_buffer_space(),
             inner,
             own,
             credit: Arc::new(Credit::new(bulk)),
             leeway,
+            probes: Arc::default(),
         }
     }
 
@@ -290,13 +297,31 @@ impl Connection {
             if !datagram.is_empty() {
                 return Ok(datagram);
             }
+            self.probes[1].fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// How many datagrams have left this side, and how many of the peer's have come.
-    pub fn datagrams(&self) -> (u64, u64) {
+    /// What it has measured and counted so far.
+    pub fn stats(&self) -> Stats {
         let stats = self.inner.stats();
-        (stats.frame_tx.datagram, stats.frame_rx.datagram)
+        let probes = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        Stats {
+            transport: "quic",
+            rtt: stats.path.rtt,
+            window: stats.path.cwnd,
+            udp_payload: stats.path.current_mtu,
+            packets_sent: stats.path.sent_packets,
+            packets_lost: stats.path.lost_packets,
+            datagrams_sent: stats
+                .frame_tx
+                .datagram
+                .saturating_sub(probes(&self.probes[0])),
+            datagrams_received: stats
+                .frame_rx
+                .datagram
+                .saturating_sub(probes(&self.probes[1])),
+            datagrams_wait: self.inner.datagram_send_buffer_space() < self.datagram_room,
+        }
     }
 
     fn halves(&self, send: quinn::SendStream, recv: quinn::RecvStream) -> (Sender, Receiver) {
@@ -336,6 +361,7 @@ impl Connection {
     /// Sends something small that the peer has to acknowledge, whatever is in flight.
     pub fn probe(&self) {
         self.leeway.widen();
+        self.probes[0].fetch_add(1, Ordering::Relaxed);
         // Only a connection that is lost takes none.
         let _ = self.inner.send_datagram(Bytes::new());
     }
