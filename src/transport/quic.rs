@@ -205,7 +205,7 @@ impl Attempt {
 pub struct Connection {
     inner: quinn::Connection,
     /// At the client.
-    own: Option<Own>,
+    own: Option<Arc<Own>>,
     credit: Arc<Credit>,
     leeway: Arc<Leeway>,
     /// Datagrams that are nobody's payload: sent, and received.
@@ -224,7 +224,7 @@ impl Connection {
         Self {
             datagram_room: inner.datagram_send_buffer_space(),
             inner,
-            own,
+            own: own.map(Arc::new),
             credit: Arc::new(Credit::new(bulk)),
             leeway,
             probes: Arc::default(),

@@ -61,7 +61,7 @@ pub(in crate::transport) async fn connect(
 }
 
 /// What belongs to a client's connection.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Own {
     pub(super) endpoint: quinn::Endpoint,
     /// Largest payload that can come, in bytes.
