@@ -49,6 +49,8 @@ pub(super) enum News {
     Deaf(bool),
     /// The session takes no new flows any more, and lasts as long as those that are open.
     Draining,
+    /// The server is out of hearing, and by another address it is not: that may be another machine.
+    Elsewhere(Connection),
 }
 
 /// How a stay ended.
@@ -88,14 +90,14 @@ impl Keeper {
         self.instance = new_instance();
     }
 
-    /// Connects, logs in and carries flows until the session is lost, or until told to stop. On
-    /// `retire` it takes no new flows, and ends with the last that is open.
+    /// Connects, if there is no connection yet, logs in and carries flows until the session is lost, or
+    /// until told to stop. On `retire` it takes no new flows, and ends with the last that is open.
     pub(super) async fn stay(
         self,
+        mut next: Option<Connection>,
         retire: CancellationToken,
         mut tell: impl FnMut(News),
     ) -> Outcome {
-        let mut next = None;
         loop {
             let log_in = self.stop.run_until_cancelled(self.log_in(next.take()));
             let logged_in = match retire.run_until_cancelled(log_in).await.flatten() {
@@ -222,6 +224,11 @@ impl Keeper {
             () = follow(&opener, tell) => unreachable!("it follows for ever"),
             connection = self.replacement(&opener) => connection,
         };
+        if connection.remote_address().ip() != opener.remote_address().ip() {
+            // What is open can go on when the server is heard again.
+            tell(News::Elsewhere(connection));
+            return run.await.into();
+        }
         summons.leave.cancel();
         match run.await {
             session::Ended::Superseded => Ended::Superseded(connection),

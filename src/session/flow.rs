@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -146,6 +147,11 @@ impl Opener {
         if deaf.wait_for(|deaf| *deaf == wanted).await.is_err() {
             std::future::pending().await
         }
+    }
+
+    /// The peer's address as of now.
+    pub fn remote_address(&self) -> SocketAddr {
+        self.connection.remote_address()
     }
 
     /// The time to the peer and back, as of now.

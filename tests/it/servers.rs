@@ -342,7 +342,12 @@ fn a_name_may_stand_for_several_servers() {
     let second = server(format!("127.0.0.2:{port}"));
     second.server_addr();
     let mode = Mode::Out;
-    let Some(client) = client_of_name(&site, port, &mode.args(target.addr())) else {
+    let Some(client) = client_of_name(
+        &site,
+        ["127.0.0.1", "127.0.0.2"],
+        port,
+        &mode.args(target.addr()),
+    ) else {
         return;
     };
     let entrance = client.entrance(&mode.announcement(target.addr()));
@@ -361,9 +366,43 @@ fn a_name_may_stand_for_several_servers() {
     assert_eq!(other.count("client gone"), 0);
 }
 
-/// A client that knows both servers by one name, if this machine lets it have names of its own.
-fn client_of_name(site: &Site, port: u16, tunnel: &[String]) -> Option<Program> {
-    site.write("hosts", "127.0.0.1 tunnel.test\n127.0.0.2 tunnel.test\n");
+/// The machine that is used is out of hearing: the other one takes over, and what is open waits.
+#[test]
+fn one_of_a_names_servers_may_be_out_of_hearing() {
+    let Some(link) = Link::mostly_idle("delay=10 rate=50") else {
+        return;
+    };
+    let site = Site::new();
+    let mode = Mode::In;
+    let target = link.at_client(Target::new);
+    let first = link.at_server(|| site.server_with(Link::server_addr(), &[], &[]));
+    let (ip, port) = (first.server_addr().ip(), first.server_addr().port());
+    let ips = [&ip.to_string(), "127.0.0.1"];
+    let tunnel = mode.args(target.addr());
+    let Some(client) = link.at_client(|| client_of_name(&site, ips, port, &tunnel)) else {
+        return;
+    };
+    let announcement = mode.announcement(target.addr());
+    let entrance = client.entrance(&announcement);
+    let flow = link.at_server(|| join(entrance, &target));
+    let second = link.at_client(|| site.server_with(format!("127.0.0.1:{port}"), &[], &[]));
+    second.server_addr();
+    link.set("loss=100");
+    let entrance = client.nth_addr(2, &announcement);
+    link.at_client(|| join(entrance, &target));
+    link.set("loss=0");
+    assert_joined(&flow.0, &flow.1);
+    first.line("is heard again");
+    drop(flow);
+    // It has nothing left to do there.
+    first.line("client gone");
+    link.at_client(|| join(entrance, &target));
+}
+
+/// A client that knows two servers by one name, if this machine lets it have names of its own.
+fn client_of_name(site: &Site, ips: [&str; 2], port: u16, tunnel: &[String]) -> Option<Program> {
+    let hosts = ips.map(|ip| format!("{ip} tunnel.test\n"));
+    site.write("hosts", hosts.concat());
     let script = "mount --bind hosts /etc/hosts && exec ./rstunc \"$@\"";
     let unshare = |script: &str| {
         let mut command = Command::new("unshare");
