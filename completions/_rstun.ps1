@@ -28,6 +28,7 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('server', 'server', [CompletionResultType]::ParameterValue, 'Stand where both sides reach it, and carry clients'' tunnels')
             [CompletionResult]::new('client', 'client', [CompletionResultType]::ParameterValue, 'Connect to a server, and keep tunnels up')
             [CompletionResult]::new('connect', 'connect', [CompletionResultType]::ParameterValue, 'Connect standard input and output to a target at the server''s side, once')
+            [CompletionResult]::new('tunnel', 'tunnel', [CompletionResultType]::ParameterValue, 'Change or show the tunnels of a client that runs')
             [CompletionResult]::new('stop', 'stop', [CompletionResultType]::ParameterValue, 'Have a server or a client that runs end in order')
             [CompletionResult]::new('ticket', 'ticket', [CompletionResultType]::ParameterValue, 'Print what a client needs to know of the server here, as one word')
             [CompletionResult]::new('service', 'service', [CompletionResultType]::ParameterValue, 'Have systemd run a server or a client')
@@ -109,6 +110,76 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'rstun;tunnel' {
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('add', 'add', [CompletionResultType]::ParameterValue, 'Open tunnels beside those that the client has, until it ends')
+            [CompletionResult]::new('remove', 'remove', [CompletionResultType]::ParameterValue, 'Close tunnels; connections that are open have the time of its --drain')
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'Show the client''s tunnels and where they can be reached')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'rstun;tunnel;add' {
+            [CompletionResult]::new('-L', '-L ', [CompletionResultType]::ParameterName, 'As of `rstun client`: listen on LOCAL at the client, dial REMOTE at the server')
+            [CompletionResult]::new('--tunnel-out', '--tunnel-out', [CompletionResultType]::ParameterName, 'As of `rstun client`: listen on LOCAL at the client, dial REMOTE at the server')
+            [CompletionResult]::new('-R', '-R ', [CompletionResultType]::ParameterName, 'As of `rstun client`: listen on REMOTE at the server, dial LOCAL at the client')
+            [CompletionResult]::new('--tunnel-in', '--tunnel-in', [CompletionResultType]::ParameterName, 'As of `rstun client`: listen on REMOTE at the server, dial LOCAL at the client')
+            [CompletionResult]::new('-D', '-D ', [CompletionResultType]::ParameterName, 'As of `rstun client`: a proxy at the client')
+            [CompletionResult]::new('--dynamic', '--dynamic', [CompletionResultType]::ParameterName, 'As of `rstun client`: a proxy at the client')
+            [CompletionResult]::new('--pid', '--pid', [CompletionResultType]::ParameterName, 'The process that is meant, where several run')
+            [CompletionResult]::new('--socket', '--socket', [CompletionResultType]::ParameterName, 'Its control socket, where it is not in a usual place')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'rstun;tunnel;remove' {
+            [CompletionResult]::new('-L', '-L ', [CompletionResultType]::ParameterName, 'As of `rstun client`: listen on LOCAL at the client, dial REMOTE at the server')
+            [CompletionResult]::new('--tunnel-out', '--tunnel-out', [CompletionResultType]::ParameterName, 'As of `rstun client`: listen on LOCAL at the client, dial REMOTE at the server')
+            [CompletionResult]::new('-R', '-R ', [CompletionResultType]::ParameterName, 'As of `rstun client`: listen on REMOTE at the server, dial LOCAL at the client')
+            [CompletionResult]::new('--tunnel-in', '--tunnel-in', [CompletionResultType]::ParameterName, 'As of `rstun client`: listen on REMOTE at the server, dial LOCAL at the client')
+            [CompletionResult]::new('-D', '-D ', [CompletionResultType]::ParameterName, 'As of `rstun client`: a proxy at the client')
+            [CompletionResult]::new('--dynamic', '--dynamic', [CompletionResultType]::ParameterName, 'As of `rstun client`: a proxy at the client')
+            [CompletionResult]::new('--pid', '--pid', [CompletionResultType]::ParameterName, 'The process that is meant, where several run')
+            [CompletionResult]::new('--socket', '--socket', [CompletionResultType]::ParameterName, 'Its control socket, where it is not in a usual place')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'rstun;tunnel;list' {
+            [CompletionResult]::new('--pid', '--pid', [CompletionResultType]::ParameterName, 'The process that is meant, where several run')
+            [CompletionResult]::new('--socket', '--socket', [CompletionResultType]::ParameterName, 'Its control socket, where it is not in a usual place')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON in place of a table')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'rstun;tunnel;help' {
+            [CompletionResult]::new('add', 'add', [CompletionResultType]::ParameterValue, 'Open tunnels beside those that the client has, until it ends')
+            [CompletionResult]::new('remove', 'remove', [CompletionResultType]::ParameterValue, 'Close tunnels; connections that are open have the time of its --drain')
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'Show the client''s tunnels and where they can be reached')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'rstun;tunnel;help;add' {
+            break
+        }
+        'rstun;tunnel;help;remove' {
+            break
+        }
+        'rstun;tunnel;help;list' {
+            break
+        }
+        'rstun;tunnel;help;help' {
             break
         }
         'rstun;stop' {
@@ -223,6 +294,7 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('server', 'server', [CompletionResultType]::ParameterValue, 'Stand where both sides reach it, and carry clients'' tunnels')
             [CompletionResult]::new('client', 'client', [CompletionResultType]::ParameterValue, 'Connect to a server, and keep tunnels up')
             [CompletionResult]::new('connect', 'connect', [CompletionResultType]::ParameterValue, 'Connect standard input and output to a target at the server''s side, once')
+            [CompletionResult]::new('tunnel', 'tunnel', [CompletionResultType]::ParameterValue, 'Change or show the tunnels of a client that runs')
             [CompletionResult]::new('stop', 'stop', [CompletionResultType]::ParameterValue, 'Have a server or a client that runs end in order')
             [CompletionResult]::new('ticket', 'ticket', [CompletionResultType]::ParameterValue, 'Print what a client needs to know of the server here, as one word')
             [CompletionResult]::new('service', 'service', [CompletionResultType]::ParameterValue, 'Have systemd run a server or a client')
@@ -238,6 +310,21 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             break
         }
         'rstun;help;connect' {
+            break
+        }
+        'rstun;help;tunnel' {
+            [CompletionResult]::new('add', 'add', [CompletionResultType]::ParameterValue, 'Open tunnels beside those that the client has, until it ends')
+            [CompletionResult]::new('remove', 'remove', [CompletionResultType]::ParameterValue, 'Close tunnels; connections that are open have the time of its --drain')
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'Show the client''s tunnels and where they can be reached')
+            break
+        }
+        'rstun;help;tunnel;add' {
+            break
+        }
+        'rstun;help;tunnel;remove' {
+            break
+        }
+        'rstun;help;tunnel;list' {
             break
         }
         'rstun;help;stop' {

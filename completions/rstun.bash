@@ -43,6 +43,9 @@ _rstun() {
             rstun,ticket)
                 cmd="rstun__subcmd__ticket"
                 ;;
+            rstun,tunnel)
+                cmd="rstun__subcmd__tunnel"
+                ;;
             rstun__subcmd__help,bench)
                 cmd="rstun__subcmd__help__subcmd__bench"
                 ;;
@@ -70,11 +73,23 @@ _rstun() {
             rstun__subcmd__help,ticket)
                 cmd="rstun__subcmd__help__subcmd__ticket"
                 ;;
+            rstun__subcmd__help,tunnel)
+                cmd="rstun__subcmd__help__subcmd__tunnel"
+                ;;
             rstun__subcmd__help__subcmd__service,install)
                 cmd="rstun__subcmd__help__subcmd__service__subcmd__install"
                 ;;
             rstun__subcmd__help__subcmd__service,uninstall)
                 cmd="rstun__subcmd__help__subcmd__service__subcmd__uninstall"
+                ;;
+            rstun__subcmd__help__subcmd__tunnel,add)
+                cmd="rstun__subcmd__help__subcmd__tunnel__subcmd__add"
+                ;;
+            rstun__subcmd__help__subcmd__tunnel,list)
+                cmd="rstun__subcmd__help__subcmd__tunnel__subcmd__list"
+                ;;
+            rstun__subcmd__help__subcmd__tunnel,remove)
+                cmd="rstun__subcmd__help__subcmd__tunnel__subcmd__remove"
                 ;;
             rstun__subcmd__service,help)
                 cmd="rstun__subcmd__service__subcmd__help"
@@ -94,6 +109,30 @@ _rstun() {
             rstun__subcmd__service__subcmd__help,uninstall)
                 cmd="rstun__subcmd__service__subcmd__help__subcmd__uninstall"
                 ;;
+            rstun__subcmd__tunnel,add)
+                cmd="rstun__subcmd__tunnel__subcmd__add"
+                ;;
+            rstun__subcmd__tunnel,help)
+                cmd="rstun__subcmd__tunnel__subcmd__help"
+                ;;
+            rstun__subcmd__tunnel,list)
+                cmd="rstun__subcmd__tunnel__subcmd__list"
+                ;;
+            rstun__subcmd__tunnel,remove)
+                cmd="rstun__subcmd__tunnel__subcmd__remove"
+                ;;
+            rstun__subcmd__tunnel__subcmd__help,add)
+                cmd="rstun__subcmd__tunnel__subcmd__help__subcmd__add"
+                ;;
+            rstun__subcmd__tunnel__subcmd__help,help)
+                cmd="rstun__subcmd__tunnel__subcmd__help__subcmd__help"
+                ;;
+            rstun__subcmd__tunnel__subcmd__help,list)
+                cmd="rstun__subcmd__tunnel__subcmd__help__subcmd__list"
+                ;;
+            rstun__subcmd__tunnel__subcmd__help,remove)
+                cmd="rstun__subcmd__tunnel__subcmd__help__subcmd__remove"
+                ;;
             *)
                 ;;
         esac
@@ -101,7 +140,7 @@ _rstun() {
 
     case "${cmd}" in
         rstun)
-            opts="-h -V --help --version server client connect stop ticket service keygen bench help"
+            opts="-h -V --help --version server client connect tunnel stop ticket service keygen bench help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -353,7 +392,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__help)
-            opts="server client connect stop ticket service keygen bench help"
+            opts="server client connect tunnel stop ticket service keygen bench help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -509,6 +548,62 @@ _rstun() {
         rstun__subcmd__help__subcmd__ticket)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__help__subcmd__tunnel)
+            opts="add remove list"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__help__subcmd__tunnel__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__help__subcmd__tunnel__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__help__subcmd__tunnel__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -804,6 +899,204 @@ _rstun() {
                     return 0
                     ;;
                 --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__tunnel)
+            opts="-h -V --help --version add remove list help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__tunnel__subcmd__add)
+            opts="-L -R -D -h -V --tunnel-out --tunnel-in --dynamic --pid --socket --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --tunnel-out)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -L)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tunnel-in)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -R)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --dynamic)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -D)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__tunnel__subcmd__help)
+            opts="add remove list help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__tunnel__subcmd__help__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__tunnel__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__tunnel__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__tunnel__subcmd__help__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__tunnel__subcmd__list)
+            opts="-h -V --json --pid --socket --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --pid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__tunnel__subcmd__remove)
+            opts="-L -R -D -h -V --tunnel-out --tunnel-in --dynamic --pid --socket --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --tunnel-out)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -L)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tunnel-in)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -R)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --dynamic)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -D)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

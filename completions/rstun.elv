@@ -25,6 +25,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand server 'Stand where both sides reach it, and carry clients'' tunnels'
             cand client 'Connect to a server, and keep tunnels up'
             cand connect 'Connect standard input and output to a target at the server''s side, once'
+            cand tunnel 'Change or show the tunnels of a client that runs'
             cand stop 'Have a server or a client that runs end in order'
             cand ticket 'Print what a client needs to know of the server here, as one word'
             cand service 'Have systemd run a server or a client'
@@ -103,6 +104,67 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
             cand -V 'Print version'
             cand --version 'Print version'
+        }
+        &'rstun;tunnel'= {
+            cand -h 'Print help'
+            cand --help 'Print help'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand add 'Open tunnels beside those that the client has, until it ends'
+            cand remove 'Close tunnels; connections that are open have the time of its --drain'
+            cand list 'Show the client''s tunnels and where they can be reached'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'rstun;tunnel;add'= {
+            cand -L 'As of `rstun client`: listen on LOCAL at the client, dial REMOTE at the server'
+            cand --tunnel-out 'As of `rstun client`: listen on LOCAL at the client, dial REMOTE at the server'
+            cand -R 'As of `rstun client`: listen on REMOTE at the server, dial LOCAL at the client'
+            cand --tunnel-in 'As of `rstun client`: listen on REMOTE at the server, dial LOCAL at the client'
+            cand -D 'As of `rstun client`: a proxy at the client'
+            cand --dynamic 'As of `rstun client`: a proxy at the client'
+            cand --pid 'The process that is meant, where several run'
+            cand --socket 'Its control socket, where it is not in a usual place'
+            cand -h 'Print help'
+            cand --help 'Print help'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'rstun;tunnel;remove'= {
+            cand -L 'As of `rstun client`: listen on LOCAL at the client, dial REMOTE at the server'
+            cand --tunnel-out 'As of `rstun client`: listen on LOCAL at the client, dial REMOTE at the server'
+            cand -R 'As of `rstun client`: listen on REMOTE at the server, dial LOCAL at the client'
+            cand --tunnel-in 'As of `rstun client`: listen on REMOTE at the server, dial LOCAL at the client'
+            cand -D 'As of `rstun client`: a proxy at the client'
+            cand --dynamic 'As of `rstun client`: a proxy at the client'
+            cand --pid 'The process that is meant, where several run'
+            cand --socket 'Its control socket, where it is not in a usual place'
+            cand -h 'Print help'
+            cand --help 'Print help'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'rstun;tunnel;list'= {
+            cand --pid 'The process that is meant, where several run'
+            cand --socket 'Its control socket, where it is not in a usual place'
+            cand --json 'Print JSON in place of a table'
+            cand -h 'Print help'
+            cand --help 'Print help'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'rstun;tunnel;help'= {
+            cand add 'Open tunnels beside those that the client has, until it ends'
+            cand remove 'Close tunnels; connections that are open have the time of its --drain'
+            cand list 'Show the client''s tunnels and where they can be reached'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'rstun;tunnel;help;add'= {
+        }
+        &'rstun;tunnel;help;remove'= {
+        }
+        &'rstun;tunnel;help;list'= {
+        }
+        &'rstun;tunnel;help;help'= {
         }
         &'rstun;stop'= {
             cand --pid 'The process that is meant, where several run'
@@ -205,6 +267,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand server 'Stand where both sides reach it, and carry clients'' tunnels'
             cand client 'Connect to a server, and keep tunnels up'
             cand connect 'Connect standard input and output to a target at the server''s side, once'
+            cand tunnel 'Change or show the tunnels of a client that runs'
             cand stop 'Have a server or a client that runs end in order'
             cand ticket 'Print what a client needs to know of the server here, as one word'
             cand service 'Have systemd run a server or a client'
@@ -217,6 +280,17 @@ set edit:completion:arg-completer[rstun] = {|@words|
         &'rstun;help;client'= {
         }
         &'rstun;help;connect'= {
+        }
+        &'rstun;help;tunnel'= {
+            cand add 'Open tunnels beside those that the client has, until it ends'
+            cand remove 'Close tunnels; connections that are open have the time of its --drain'
+            cand list 'Show the client''s tunnels and where they can be reached'
+        }
+        &'rstun;help;tunnel;add'= {
+        }
+        &'rstun;help;tunnel;remove'= {
+        }
+        &'rstun;help;tunnel;list'= {
         }
         &'rstun;help;stop'= {
         }

@@ -29,6 +29,7 @@ complete -c rstun -n "__fish_rstun_needs_command" -s V -l version -d 'Print vers
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "server" -d 'Stand where both sides reach it, and carry clients\' tunnels'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "client" -d 'Connect to a server, and keep tunnels up'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "connect" -d 'Connect standard input and output to a target at the server\'s side, once'
+complete -c rstun -n "__fish_rstun_needs_command" -f -a "tunnel" -d 'Change or show the tunnels of a client that runs'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "stop" -d 'Have a server or a client that runs end in order'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "ticket" -d 'Print what a client needs to know of the server here, as one word'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "service" -d 'Have systemd run a server or a client'
@@ -103,6 +104,35 @@ cubic\t'What most of TCP does'
 newreno\t'What TCP did before that'"
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -s V -l version -d 'Print version'
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and not __fish_seen_subcommand_from add remove list help" -s h -l help -d 'Print help'
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and not __fish_seen_subcommand_from add remove list help" -s V -l version -d 'Print version'
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and not __fish_seen_subcommand_from add remove list help" -f -a "add" -d 'Open tunnels beside those that the client has, until it ends'
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and not __fish_seen_subcommand_from add remove list help" -f -a "remove" -d 'Close tunnels; connections that are open have the time of its --drain'
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and not __fish_seen_subcommand_from add remove list help" -f -a "list" -d 'Show the client\'s tunnels and where they can be reached'
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and not __fish_seen_subcommand_from add remove list help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and __fish_seen_subcommand_from add" -s L -l tunnel-out -d 'As of `rstun client`: listen on LOCAL at the client, dial REMOTE at the server' -r
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and __fish_seen_subcommand_from add" -s R -l tunnel-in -d 'As of `rstun client`: listen on REMOTE at the server, dial LOCAL at the client' -r
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and __fish_seen_subcommand_from add" -s D -l dynamic -d 'As of `rstun client`: a proxy at the client' -r
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and __fish_seen_subcommand_from add" -l pid -d 'The process that is meant, where several run' -r
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and __fish_seen_subcommand_from add" -l socket -d 'Its control socket, where it is not in a usual place' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and __fish_seen_subcommand_from add" -s V -l version -d 'Print version'
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and __fish_seen_subcommand_from remove" -s L -l tunnel-out -d 'As of `rstun client`: listen on LOCAL at the client, dial REMOTE at the server' -r
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and __fish_seen_subcommand_from remove" -s R -l tunnel-in -d 'As of `rstun client`: listen on REMOTE at the server, dial LOCAL at the client' -r
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and __fish_seen_subcommand_from remove" -s D -l dynamic -d 'As of `rstun client`: a proxy at the client' -r
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and __fish_seen_subcommand_from remove" -l pid -d 'The process that is meant, where several run' -r
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and __fish_seen_subcommand_from remove" -l socket -d 'Its control socket, where it is not in a usual place' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and __fish_seen_subcommand_from remove" -s V -l version -d 'Print version'
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and __fish_seen_subcommand_from list" -l pid -d 'The process that is meant, where several run' -r
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and __fish_seen_subcommand_from list" -l socket -d 'Its control socket, where it is not in a usual place' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and __fish_seen_subcommand_from list" -l json -d 'Print JSON in place of a table'
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and __fish_seen_subcommand_from list" -s V -l version -d 'Print version'
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and __fish_seen_subcommand_from help" -f -a "add" -d 'Open tunnels beside those that the client has, until it ends'
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and __fish_seen_subcommand_from help" -f -a "remove" -d 'Close tunnels; connections that are open have the time of its --drain'
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and __fish_seen_subcommand_from help" -f -a "list" -d 'Show the client\'s tunnels and where they can be reached'
+complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c rstun -n "__fish_rstun_using_subcommand stop" -l pid -d 'The process that is meant, where several run' -r
 complete -c rstun -n "__fish_rstun_using_subcommand stop" -l socket -d 'Its control socket, where it is not in a usual place' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand stop" -s h -l help -d 'Print help'
@@ -171,14 +201,18 @@ first-use\t'Nobody the first time; then its certificate has to stay the same'"
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l json -d 'Print JSON in place of a table'
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -s V -l version -d 'Print version'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop ticket service keygen bench help" -f -a "server" -d 'Stand where both sides reach it, and carry clients\' tunnels'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop ticket service keygen bench help" -f -a "client" -d 'Connect to a server, and keep tunnels up'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop ticket service keygen bench help" -f -a "connect" -d 'Connect standard input and output to a target at the server\'s side, once'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop ticket service keygen bench help" -f -a "stop" -d 'Have a server or a client that runs end in order'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop ticket service keygen bench help" -f -a "ticket" -d 'Print what a client needs to know of the server here, as one word'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop ticket service keygen bench help" -f -a "service" -d 'Have systemd run a server or a client'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop ticket service keygen bench help" -f -a "keygen" -d 'Make a key and a certificate for a server, or a client\'s key or secret'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop ticket service keygen bench help" -f -a "bench" -d 'Measure what a tunnel does, on this machine or to a server'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop ticket service keygen bench help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop ticket service keygen bench help" -f -a "server" -d 'Stand where both sides reach it, and carry clients\' tunnels'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop ticket service keygen bench help" -f -a "client" -d 'Connect to a server, and keep tunnels up'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop ticket service keygen bench help" -f -a "connect" -d 'Connect standard input and output to a target at the server\'s side, once'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop ticket service keygen bench help" -f -a "tunnel" -d 'Change or show the tunnels of a client that runs'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop ticket service keygen bench help" -f -a "stop" -d 'Have a server or a client that runs end in order'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop ticket service keygen bench help" -f -a "ticket" -d 'Print what a client needs to know of the server here, as one word'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop ticket service keygen bench help" -f -a "service" -d 'Have systemd run a server or a client'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop ticket service keygen bench help" -f -a "keygen" -d 'Make a key and a certificate for a server, or a client\'s key or secret'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop ticket service keygen bench help" -f -a "bench" -d 'Measure what a tunnel does, on this machine or to a server'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop ticket service keygen bench help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and __fish_seen_subcommand_from tunnel" -f -a "add" -d 'Open tunnels beside those that the client has, until it ends'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and __fish_seen_subcommand_from tunnel" -f -a "remove" -d 'Close tunnels; connections that are open have the time of its --drain'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and __fish_seen_subcommand_from tunnel" -f -a "list" -d 'Show the client\'s tunnels and where they can be reached'
 complete -c rstun -n "__fish_rstun_using_subcommand help; and __fish_seen_subcommand_from service" -f -a "install" -d 'Write a unit for systemd, and enable it'
 complete -c rstun -n "__fish_rstun_using_subcommand help; and __fish_seen_subcommand_from service" -f -a "uninstall" -d 'Stop a service, and take its unit away; configuration and state stay'

@@ -29,12 +29,17 @@ use zeroize::Zeroizing;
 
 pub use client::{ClientFlags, ConnectFlags, CredentialFlags, Mode, TrustBy, TrustFlags};
 #[cfg(unix)]
-pub use control::{RunningFlags, StopFlags};
+pub use control::{
+    MappingFlags, RunningFlags, StopFlags, TunnelAddFlags, TunnelCommand, TunnelListFlags,
+    TunnelRemoveFlags,
+};
 
 #[cfg(unix)]
 pub use service::{ServiceAction, ServiceFlags, ServiceProgram, UnitFlags};
 
-pub use layered::{SECRETS, Setting, are_rivals, arguments, check, matches, program, read};
+pub use layered::{
+    SECRETS, Setting, TUNNELS, are_rivals, arguments, check, matches, program, read,
+};
 pub use ticket::TicketFlags;
 
 use self::client::client_name;
@@ -66,6 +71,10 @@ pub enum Command {
     Client(ClientFlags),
     /// Connect standard input and output to a target at the server's side, once
     Connect(ConnectFlags),
+    /// Change or show the tunnels of a client that runs
+    #[cfg(unix)]
+    #[command(subcommand)]
+    Tunnel(TunnelCommand),
     /// Have a server or a client that runs end in order
     #[cfg(unix)]
     Stop(StopFlags),

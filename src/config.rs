@@ -42,6 +42,7 @@ use crate::tunnel::{HostPort, ListenAddr, Tunnel};
 pub use clients::ClientsFile;
 pub use connect::ConnectConfig;
 pub use settings::{Asked, NotUnderstood, Origins, read};
+pub use tunnels::{Mistakes, mappings};
 
 /// The port of a server's that is written without one.
 const DEFAULT_PORT: u16 = 6060;
@@ -153,7 +154,7 @@ pub struct ClientConfig {
     pub all_servers: bool,
     /// What proves who we are.
     pub credential: Credential,
-    /// At least one.
+    /// None where it was said that they come later.
     pub tunnels: Vec<Tunnel>,
     /// How connections work.
     pub tuning: Tuning,

@@ -132,6 +132,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Stop(flags) => Ok(order(orders::stop(flags))),
         Command::Ticket(flags) => Invitation::new(flags).map(|invitation| invitation.print()),
         #[cfg(unix)]
+        Command::Tunnel(command) => Ok(order(orders::tunnel(command))),
+        #[cfg(unix)]
         Command::Service(flags) => Ok(service::run(flags)),
         Command::Keygen(flags) => Ok(keygen::run(&flags.into())),
         Command::Bench(flags) => bench::Plan::new(flags).map(|plan| {

@@ -80,6 +80,10 @@ pub struct ClientFlags {
     #[arg(short = 'D', long, value_name = "[SCHEME://][IP:]PORT")]
     pub dynamic: Vec<String>,
 
+    /// Whether it may begin without any, which only a file can say.
+    #[arg(skip)]
+    pub tunnels_later: bool,
+
     /// Who we are to the server
     #[command(flatten)]
     pub credential: CredentialFlags,

@@ -103,7 +103,17 @@ pub fn check(arg: &Arg, value: &OsStr) -> Result<(), String> {
     }
 }
 
+/// The ids of the flags for tunnels of a client. An empty list in a file says that they come later.
+pub const TUNNELS: [&str; 3] = ["tunnel_out", "tunnel_in", "dynamic"];
+
 impl super::Command {
+    /// Lets a client begin without tunnels.
+    pub fn allow_no_tunnels(&mut self) {
+        if let Self::Client(flags) = self {
+            flags.tunnels_later = true;
+        }
+    }
+
     /// Keeps a secret that was found in a file for the flag of this id.
     pub fn keep_secret(&mut self, id: &str, text: Zeroizing<String>) {
         let (password, ticket) = match self {

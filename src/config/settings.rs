@@ -72,6 +72,10 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Asked, NotUnders
     for (id, text) in layers.secrets {
         cli.command.keep_secret(&id, text);
     }
+    let is_empty = |s: &Setting| cli::TUNNELS.contains(&s.id.as_str()) && s.values.is_empty();
+    if layers.settings.iter().any(is_empty) {
+        cli.command.allow_no_tunnels();
+    }
     Ok(Asked {
         cli,
         file,

@@ -385,7 +385,8 @@ fn hostile<T>(
             .expect("a connection");
         let password = Password::new(PASSWORD.to_owned().into()).expect("a password");
         let credential = Credential::Password(password);
-        let tunnels = Mapping::parse(Direction::Out, &format!("udp://9^{target}")).expect("one");
+        let parsed = Mapping::parse(Direction::Out, &format!("udp://9^{target}")).expect("one");
+        let tunnels: Vec<_> = (0..).zip(parsed).collect();
         let idle = Duration::from_secs(60);
         let account = Account::new(&Arc::default(), "");
         let login = session::login(
