@@ -103,7 +103,8 @@ pub struct ServerFlags {
     #[command(flatten)]
     pub config: ConfigFlags,
 
-    /// UDP address to listen on; a bare port means all addresses
+    /// UDP address to listen on; a bare port means all addresses, and a range 6060-6099 all of its
+    /// ports, for clients to change between
     #[arg(long, value_name = "[IP:]PORT", default_value = "6060")]
     pub addr: String,
 

@@ -26,6 +26,8 @@ mod first_run;
 mod floods;
 mod generated;
 mod harness;
+#[cfg(target_os = "linux")]
+mod hop;
 mod hostile;
 mod http_proxy;
 mod identities;
