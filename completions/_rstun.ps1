@@ -205,7 +205,7 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
         }
         'rstun;check;server' {
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]')
-            [CompletionResult]::new('--addr', '--addr', [CompletionResultType]::ParameterName, 'UDP address to listen on; a bare port means all addresses')
+            [CompletionResult]::new('--addr', '--addr', [CompletionResultType]::ParameterName, 'UDP address to listen on; a bare port means all addresses, and a range 6060-6099 all of its ports, for clients to change between')
             [CompletionResult]::new('--downstream', '--downstream', [CompletionResultType]::ParameterName, 'What clients may reach, repeatable: HOST:PORT, NETWORK:FIRST-LAST, udp://HOST:PORT or unix:///PATH; a bare port is at 127.0.0.1')
             [CompletionResult]::new('--unix-dir', '--unix-dir', [CompletionResultType]::ParameterName, 'Directory in which TunnelIn may listen on Unix sockets [default: none]')
             [CompletionResult]::new('--password', '--password', [CompletionResultType]::ParameterName, 'Password; others on this machine can see it in the list of processes')
@@ -230,7 +230,7 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
         }
         'rstun;check;client' {
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]')
-            [CompletionResult]::new('--server-addr', '--server-addr', [CompletionResultType]::ParameterName, 'Server to connect to, repeatable; the port is 6060 if left out. The first that can be had is used, and the others stand by')
+            [CompletionResult]::new('--server-addr', '--server-addr', [CompletionResultType]::ParameterName, 'Server to connect to, repeatable; the port is 6060 if left out, and any of a range 6060-6099. The first server that can be had is used, and the others stand by')
             [CompletionResult]::new('--mode', '--mode', [CompletionResultType]::ParameterName, 'Direction of each --addr-mapping')
             [CompletionResult]::new('--addr-mapping', '--addr-mapping', [CompletionResultType]::ParameterName, 'Tunnel in the direction of --mode, repeatable')
             [CompletionResult]::new('-L', '-L ', [CompletionResultType]::ParameterName, 'Listen on LOCAL here, dial REMOTE at the server, repeatable')
@@ -250,6 +250,7 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('--congestion', '--congestion', [CompletionResultType]::ParameterName, 'Congestion control of what this side sends')
             [CompletionResult]::new('--idle-timeout', '--idle-timeout', [CompletionResultType]::ParameterName, 'Silence after which a connection is lost, with what goes through it; the other side may allow less')
             [CompletionResult]::new('--udp-timeout', '--udp-timeout', [CompletionResultType]::ParameterName, 'Silence after which a UDP flow is over, where its tunnel has no ?timeout=')
+            [CompletionResult]::new('--hop-interval', '--hop-interval', [CompletionResultType]::ParameterName, 'Move to a new local port after so long, a quarter more or less, and to another of the server''s if its address has a range of them; flows go on')
             [CompletionResult]::new('--drain', '--drain', [CompletionResultType]::ParameterName, 'Time that open connections have to finish after Ctrl-C or SIGTERM')
             [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What log lines look like')
             [CompletionResult]::new('--all-servers', '--all-servers', [CompletionResultType]::ParameterName, 'Connect to each --server-addr: tunnels into this machine are open at all of them, and those out of it go through the nearest')

@@ -187,7 +187,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
         }
         &'rstun;check;server'= {
             cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
-            cand --addr 'UDP address to listen on; a bare port means all addresses'
+            cand --addr 'UDP address to listen on; a bare port means all addresses, and a range 6060-6099 all of its ports, for clients to change between'
             cand --downstream 'What clients may reach, repeatable: HOST:PORT, NETWORK:FIRST-LAST, udp://HOST:PORT or unix:///PATH; a bare port is at 127.0.0.1'
             cand --unix-dir 'Directory in which TunnelIn may listen on Unix sockets [default: none]'
             cand --password 'Password; others on this machine can see it in the list of processes'
@@ -211,7 +211,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
         }
         &'rstun;check;client'= {
             cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
-            cand --server-addr 'Server to connect to, repeatable; the port is 6060 if left out. The first that can be had is used, and the others stand by'
+            cand --server-addr 'Server to connect to, repeatable; the port is 6060 if left out, and any of a range 6060-6099. The first server that can be had is used, and the others stand by'
             cand --mode 'Direction of each --addr-mapping'
             cand --addr-mapping 'Tunnel in the direction of --mode, repeatable'
             cand -L 'Listen on LOCAL here, dial REMOTE at the server, repeatable'
@@ -231,6 +231,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --congestion 'Congestion control of what this side sends'
             cand --idle-timeout 'Silence after which a connection is lost, with what goes through it; the other side may allow less'
             cand --udp-timeout 'Silence after which a UDP flow is over, where its tunnel has no ?timeout='
+            cand --hop-interval 'Move to a new local port after so long, a quarter more or less, and to another of the server''s if its address has a range of them; flows go on'
             cand --drain 'Time that open connections have to finish after Ctrl-C or SIGTERM'
             cand --log 'What log lines look like'
             cand --all-servers 'Connect to each --server-addr: tunnels into this machine are open at all of them, and those out of it go through the nearest'

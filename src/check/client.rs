@@ -131,7 +131,8 @@ async fn log_in(
     let account = Account::new(&Arc::<Metrics>::default(), "");
     let instance = std::array::from_fn(|_| fastrand::u8(..));
     let (credential, idle) = (&config.credential, config.udp_idle);
-    let login = session::login(connection, credential, instance, tunnels, idle, account);
+    let tunnels: Vec<_> = (0..).zip(tunnels.iter().cloned()).collect();
+    let login = session::login(connection, credential, instance, &tunnels, idle, account);
     let logged_in = timeout(PATIENCE, login).await;
     logged_in.unwrap_or(Err(SessionError::Lost(Lost::TimedOut)))
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
 use zeroize::Zeroizing;
 
-use super::{Checked, Cli, Hidden, reason};
+use super::{CheckFlags, Checked, Cli, Hidden, reason};
 
 /// The ids of flags that hold a secret. Clap would keep it, so it goes past clap.
 pub const SECRETS: [&str; 2] = ["password", "ticket"];
@@ -109,8 +109,13 @@ pub const TUNNELS: [&str; 3] = ["tunnel_out", "tunnel_in", "dynamic"];
 impl super::Command {
     /// Lets a client begin without tunnels.
     pub fn allow_no_tunnels(&mut self) {
-        if let Self::Client(flags) = self {
-            flags.tunnels_later = true;
+        match self {
+            Self::Client(flags) => flags.tunnels_later = true,
+            Self::Check(CheckFlags {
+                what: Some(Checked::Client(flags)),
+                ..
+            }) => flags.tunnels_later = true,
+            _ => {}
         }
     }
 
