@@ -12,7 +12,7 @@ use rstun::access::{Credential, Password};
 use rstun::metrics::Account;
 use rstun::session;
 use rstun::tls::Trust;
-use rstun::transport::{self, Congestion, Connection, Tuning};
+use rstun::transport::{self, Congestion, Connection, Hop, Tuning};
 use rstun::tunnel::{Direction, Tunnel as Mapping};
 
 use crate::harness::entries::By;
@@ -467,6 +467,7 @@ fn hostile<T>(
         let tuning = Tuning {
             congestion: Congestion::Bbr,
             idle_timeout: DEADLINE,
+            hop: Hop::default(),
         };
         let connection = transport::connect(server, tls, "rstun", tuning)
             .await
