@@ -31,6 +31,8 @@ use crate::metrics::{Account, Metrics};
 use crate::reload::Occasions;
 use crate::session::{FlowError, Opener};
 
+pub(crate) use self::connecting::connect;
+
 /// Why nothing is done any more.
 const ENDING: &str = "the client is about to end";
 

@@ -133,8 +133,9 @@ impl Keeper {
 
     /// Connects to the server as it can be reached now. Cancel-safe.
     async fn connect(&self) -> Result<Connection, SessionError> {
-        let connection =
-            connecting::connect(&self.upstream.addr, &self.tls, self.config.tuning).await;
+        let mut tuning = self.config.tuning;
+        tuning.hop.more_ports = self.upstream.more_ports;
+        let connection = connecting::connect(&self.upstream.addr, &self.tls, tuning).await;
         connection.map_err(|lost| match lost {
             Lost::Certificate(why) => SessionError::Untrusted(self.upstream.trust.complaint(&why)),
             lost => SessionError::Lost(lost),

@@ -201,10 +201,8 @@ fn a_certificate_is_rotated_without_a_restart() {
     let old = line.rsplit(' ').next().expect("a fingerprint").to_owned();
     let made = rstun(&site, &["keygen", "--out-dir", "next"]);
     assert_eq!(made.code, 0, "{}", made.stderr);
-    let new = made.stdout.split_whitespace();
-    let new = new
-        .filter(|word| word.len() == old.len() && word.contains(':'))
-        .last();
+    let mut new = made.stdout.split_whitespace();
+    let new = new.rfind(|word| word.len() == old.len() && word.contains(':'));
     let new = new.expect("a fingerprint").to_owned();
     let args = Mode::Out.args(target.addr());
     let by = |pins: &[&str]| {
