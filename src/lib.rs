@@ -82,7 +82,7 @@ use crate::cli::{Command, LogFormat, ServerFlags};
 use crate::client::Client;
 use crate::config::{ClientConfig, ConnectConfig, NotUnderstood, ServerConfig};
 #[cfg(unix)]
-use crate::control::Running;
+use crate::control::{Predecessor, Running};
 use crate::log::Log;
 use crate::server::Server;
 use crate::session::Opener;
@@ -156,11 +156,15 @@ fn explain(error: &clap::Error) -> ExitCode {
 }
 
 fn serve(config: ServerConfig) -> Result<()> {
-    let bound = systemd::sockets()?;
+    let predecessor = Predecessor::find()?;
+    let bound = match &predecessor {
+        Some(predecessor) => worker_runtime()?.block_on(server::sockets(predecessor))?,
+        None => systemd::sockets()?,
+    };
     until_stopped(|stop| async {
         let server = Server::bind(config, bound, stop)?;
         systemd::ready();
-        server.run().await;
+        server.run(predecessor).await;
         Ok(())
     })
 }

@@ -158,7 +158,7 @@ pub struct Session {
     /// What the peer may have dialed here, by the tunnel's number.
     dialed: Arc<HashMap<u32, Dialed>>,
     /// Where this side listens for the session's own sake, by the tunnel's number.
-    listeners: Vec<(u32, Local, Listener)>,
+    listeners: Vec<(u32, Local, Arc<Listener>)>,
     opener: Opener,
     datagrams: Arc<Datagrams>,
     flows: TaskTracker,
@@ -176,7 +176,7 @@ impl Session {
         connection: Connection,
         control: Control,
         dialed: impl IntoIterator<Item = (u32, String, Target)>,
-        listeners: Vec<(u32, Local, Listener)>,
+        listeners: Vec<(u32, Local, Arc<Listener>)>,
         udp_idle: Duration,
     ) -> Self {
         let (token, draining) = (CancellationToken::new(), CancellationToken::new());

@@ -36,6 +36,11 @@ pub fn stopping() {
     tell("STOPPING=1");
 }
 
+/// Tells that another process is the service from now on.
+pub fn succeeded_by(process: u32) {
+    tell(&format!("MAINPID={process}"));
+}
+
 #[cfg(unix)]
 fn tell(text: &str) {
     if let Err(e) = sd_notify::notify(&[NotifyState::Custom(text)]) {

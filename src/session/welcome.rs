@@ -13,7 +13,7 @@ use super::{Instance, Local, Role, Session, SessionError};
 use crate::access::{Access, Held, Identity, is_bench};
 use crate::audit;
 use crate::connector;
-use crate::listener::Listener;
+use crate::listener::{Listener, Ports};
 use crate::transport::{CloseCode, Connection};
 use crate::tunnel::{Half, Listen, Target};
 use crate::wire::{Grant, Login, Message, Request};
@@ -42,7 +42,7 @@ pub struct Newcomer {
 struct Opened {
     grants: Vec<Grant>,
     dialed: Vec<(u32, String, Target)>,
-    listeners: Vec<(u32, Local, Listener)>,
+    listeners: Vec<(u32, Local, Arc<Listener>)>,
     held: Option<Held>,
     /// Whether something was not to be had because another session has it.
     taken: bool,
@@ -59,11 +59,14 @@ impl Opened {
         }
     }
 
-    fn listen(&mut self, number: u32, local: Local, listen: &Listen, access: &Access) -> Grant {
-        if let Err(why) = access.may_listen(listen) {
-            return Grant::Refused(why);
-        }
-        match Listener::bind(listen) {
+    fn listen(
+        &mut self,
+        number: u32,
+        local: Local,
+        listen: &Listen,
+        bound: io::Result<Arc<Listener>>,
+    ) -> Grant {
+        match bound {
             Ok(listener) => {
                 let addr = listener.local_addr();
                 self.listeners.push((number, local, listener));
@@ -102,14 +105,15 @@ impl Newcomer {
     /// sessions that are dead, and then it is tried once more.
     pub async fn welcome(
         mut self,
+        ports: &Ports,
         udp_idle: Duration,
         make_room: impl AsyncFnOnce(),
     ) -> Result<Session, SessionError> {
-        let mut opened = self.open().await;
+        let mut opened = self.open(ports).await;
         if opened.taken {
             drop(opened);
             make_room().await;
-            opened = self.open().await;
+            opened = self.open(ports).await;
         }
         let tunnels = self.tunnels.iter().map(Request::to_string);
         let refused: Vec<_> = opened
@@ -143,7 +147,7 @@ impl Newcomer {
         ))
     }
 
-    async fn open(&mut self) -> Opened {
+    async fn open(&mut self, ports: &Ports) -> Opened {
         let mut opened = Opened::default();
         let access = self.changes.borrow_and_update().clone();
         opened.held = self.identity.take_tunnels(self.tunnels.len());
@@ -160,7 +164,13 @@ impl Newcomer {
                 Half::Dial(target) => opened.dial(number, name, target, &access).await,
                 Half::Listen(listen, proxy) => {
                     let local = Local::new(name, listen, *proxy);
-                    opened.listen(number, local, listen, &access)
+                    match access.may_listen(listen) {
+                        Err(why) => Grant::Refused(why),
+                        Ok(()) => {
+                            let bound = ports.bind(self.identity.name(), listen);
+                            opened.listen(number, local, listen, bound)
+                        }
+                    }
                 }
             };
             opened.grants.push(grant);

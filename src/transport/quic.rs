@@ -2,6 +2,7 @@
 
 mod congestion;
 mod credit;
+mod generation;
 mod moderation;
 mod narrowing;
 mod path;
@@ -14,6 +15,7 @@ mod stream;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use std::{fmt, io};
 
@@ -22,12 +24,12 @@ use bytes::Bytes;
 use quinn::congestion::{Cubic, NewReno};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ConnectionError, EndpointConfig, TransportErrorCode, VarInt};
-use quinn_proto::HashedConnectionIdGenerator;
 use rustls::AlertDescription;
 use rustls::pki_types::CertificateDer;
 use tracing::trace;
 
 use self::credit::{Credit, FIRST_WINDOW, GROWTH};
+use self::generation::Ids;
 use self::moderation::Bulk;
 use self::path::Path;
 use self::probe::Leeway;
@@ -39,6 +41,7 @@ use crate::tunnel::ListenAddr;
 
 #[doc(hidden)]
 pub use congestion::BareController;
+pub use generation::Generation;
 pub(super) use stream::{Receiver, Sender};
 
 /// Flows that a peer may have open at once, after login.
@@ -75,6 +78,11 @@ pub(super) struct Endpoint {
     tuning: Tuning,
     bulk: Arc<Bulk>,
     addr: SocketAddr,
+    /// The socket once more, and which of two at the port it is.
+    socket: UdpSocket,
+    generation: Generation,
+    /// Whether there is no other.
+    alone: Arc<AtomicBool>,
 }
 
 impl Endpoint {
@@ -84,7 +92,7 @@ impl Endpoint {
     /// 10.3), so that a server with the same secret can end the connections of one that died.
     pub(super) fn bind(
         addr: ListenAddr,
-        bound: Option<UdpSocket>,
+        (bound, generation): (Option<UdpSocket>, Generation),
         tls: rustls::ServerConfig,
         secret: [u8; 32],
         tuning: Tuning,
@@ -97,19 +105,47 @@ impl Endpoint {
         let addr = socket.local_addr()?;
         let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &secret)));
         let cid_key = u64::from_le_bytes(std::array::from_fn(|i| secret[i]));
-        config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(cid_key)));
+        let alone = Arc::new(AtomicBool::new(generation.is_alone()));
+        let ids = alone.clone();
+        config.cid_generator(move || Box::new(Ids::new(cid_key, generation, ids.clone())));
         config
             .max_udp_payload_size(path::LARGEST_PAYLOAD)
             .map_err(io::Error::other)?;
         let server = quinn::ServerConfig::with_crypto(Arc::new(tls));
         let bulk = Arc::default();
         Ok(Self {
+            socket: socket.try_clone()?,
             inner: endpoint(config, Some(server.clone()), socket, &bulk)?,
             server,
             tuning,
             bulk,
             addr,
+            generation,
+            alone,
         })
+    }
+
+    /// A second socket at the same port, and the generation of whoever gets it. Until
+    /// [`Endpoint::steer`] nothing arrives there.
+    pub(super) fn second_socket(&self) -> io::Result<(UdpSocket, Generation)> {
+        let socket = generation::second_socket(&self.socket)?;
+        Ok((socket, self.generation.next()))
+    }
+
+    /// Lets new connections arrive at the second socket.
+    pub(super) fn steer(&self) -> io::Result<()> {
+        generation::steer(&self.socket, self.generation)
+    }
+
+    /// Whether no other process has the port too.
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone.load(Relaxed)
+    }
+
+    /// Takes the whole port, after the other socket there is closed.
+    pub(super) fn claim(&self) {
+        generation::claim(&self.socket);
+        self.alone.store(true, Relaxed);
     }
 
     /// The address that was bound, with its real port.
