@@ -29,6 +29,7 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('client', 'client', [CompletionResultType]::ParameterValue, 'Connect to a server, and keep tunnels up')
             [CompletionResult]::new('connect', 'connect', [CompletionResultType]::ParameterValue, 'Connect standard input and output to a target at the server''s side, once')
             [CompletionResult]::new('stop', 'stop', [CompletionResultType]::ParameterValue, 'Have a server or a client that runs end in order')
+            [CompletionResult]::new('ticket', 'ticket', [CompletionResultType]::ParameterValue, 'Print what a client needs to know of the server here, as one word')
             [CompletionResult]::new('service', 'service', [CompletionResultType]::ParameterValue, 'Have systemd run a server or a client')
             [CompletionResult]::new('keygen', 'keygen', [CompletionResultType]::ParameterValue, 'Make a key and a certificate for a server, or a client''s key or secret')
             [CompletionResult]::new('bench', 'bench', [CompletionResultType]::ParameterValue, 'Measure what a tunnel does, on this machine or to a server')
@@ -43,7 +44,7 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('--password', '--password', [CompletionResultType]::ParameterName, 'Password; others on this machine can see it in the list of processes')
             [CompletionResult]::new('--password-file', '--password-file', [CompletionResultType]::ParameterName, 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd''s credential ''password'', or a prompt]')
             [CompletionResult]::new('--clients', '--clients', [CompletionResultType]::ParameterName, 'Clients with entries of their own: who each is and what it may do, in TOML; changes count at once')
-            [CompletionResult]::new('--cert', '--cert', [CompletionResultType]::ParameterName, 'Certificate or chain, DER or PEM [default: certificate.der in the configuration directory]')
+            [CompletionResult]::new('--cert', '--cert', [CompletionResultType]::ParameterName, 'Certificate or chain, DER or PEM [default: certificate.der in the configuration directory, or else one that the server makes for itself]')
             [CompletionResult]::new('--key', '--key', [CompletionResultType]::ParameterName, 'Private key of the certificate, DER or PEM [default: priv_key.der beside it]')
             [CompletionResult]::new('--congestion', '--congestion', [CompletionResultType]::ParameterName, 'Congestion control of what this side sends')
             [CompletionResult]::new('--idle-timeout', '--idle-timeout', [CompletionResultType]::ParameterName, 'Silence after which a connection is lost, with what goes through it; the other side may allow less')
@@ -52,6 +53,7 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('--audit-log', '--audit-log', [CompletionResultType]::ParameterName, 'File to add a line of JSON to for each login, refusal, tunnel and denied target')
             [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What log lines look like')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'User to go on as when the port is bound, if started by root')
+            [CompletionResult]::new('--qr', '--qr', [CompletionResultType]::ParameterName, 'Show clients'' ticket as a QR code too')
             [CompletionResult]::new('--allow-bench', '--allow-bench', [CompletionResultType]::ParameterName, 'Let clients load this server with `rstun bench --server-addr`')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
@@ -70,6 +72,7 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('--tunnel-in', '--tunnel-in', [CompletionResultType]::ParameterName, 'Listen on REMOTE at the server, dial LOCAL here, repeatable; with socks5 or http as LOCAL, visitors say what to dial')
             [CompletionResult]::new('-D', '-D ', [CompletionResultType]::ParameterName, 'Proxy here whose visitors go out at the server, repeatable: SOCKS5, or HTTP by http://')
             [CompletionResult]::new('--dynamic', '--dynamic', [CompletionResultType]::ParameterName, 'Proxy here whose visitors go out at the server, repeatable: SOCKS5, or HTTP by http://')
+            [CompletionResult]::new('--ticket-file', '--ticket-file', [CompletionResultType]::ParameterName, 'File with a ticket in its first line, which nobody else may read [else: RSTUN_TICKET]')
             [CompletionResult]::new('--password', '--password', [CompletionResultType]::ParameterName, 'Password; others on this machine can see it in the list of processes')
             [CompletionResult]::new('--password-file', '--password-file', [CompletionResultType]::ParameterName, 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd''s credential ''password'', or a prompt]')
             [CompletionResult]::new('--name', '--name', [CompletionResultType]::ParameterName, 'Log in as the client of this name in the server''s --clients; the password is its secret')
@@ -92,6 +95,7 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
         'rstun;connect' {
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]')
             [CompletionResult]::new('--server-addr', '--server-addr', [CompletionResultType]::ParameterName, 'Server to go through, by a running client of it or else by a connection of its own, repeatable as for the client [default: that of the client that runs]')
+            [CompletionResult]::new('--ticket-file', '--ticket-file', [CompletionResultType]::ParameterName, 'File with a ticket in its first line, which nobody else may read [else: RSTUN_TICKET]')
             [CompletionResult]::new('--password', '--password', [CompletionResultType]::ParameterName, 'Password; others on this machine can see it in the list of processes')
             [CompletionResult]::new('--password-file', '--password-file', [CompletionResultType]::ParameterName, 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd''s credential ''password'', or a prompt]')
             [CompletionResult]::new('--name', '--name', [CompletionResultType]::ParameterName, 'Log in as the client of this name in the server''s --clients; the password is its secret')
@@ -109,6 +113,23 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
         'rstun;stop' {
             [CompletionResult]::new('--pid', '--pid', [CompletionResultType]::ParameterName, 'The process that is meant, where several run')
             [CompletionResult]::new('--socket', '--socket', [CompletionResultType]::ParameterName, 'Its control socket, where it is not in a usual place')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'rstun;ticket' {
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]')
+            [CompletionResult]::new('--addr', '--addr', [CompletionResultType]::ParameterName, 'Address by which clients reach the server, repeatable, the best first [default: what look like this machine''s addresses]')
+            [CompletionResult]::new('--for', '--for', [CompletionResultType]::ParameterName, 'Client that it is for; if it has no entry in --clients yet, one is added')
+            [CompletionResult]::new('--listen', '--listen', [CompletionResultType]::ParameterName, 'Where the server listens, as its own --addr says')
+            [CompletionResult]::new('--clients', '--clients', [CompletionResultType]::ParameterName, 'The server''s clients that have entries of their own')
+            [CompletionResult]::new('--password', '--password', [CompletionResultType]::ParameterName, 'Password; others on this machine can see it in the list of processes')
+            [CompletionResult]::new('--password-file', '--password-file', [CompletionResultType]::ParameterName, 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd''s credential ''password'', or a prompt]')
+            [CompletionResult]::new('--cert', '--cert', [CompletionResultType]::ParameterName, 'Certificate or chain, DER or PEM [default: certificate.der in the configuration directory, or else one that the server makes for itself]')
+            [CompletionResult]::new('--key', '--key', [CompletionResultType]::ParameterName, 'Private key of the certificate, DER or PEM [default: priv_key.der beside it]')
+            [CompletionResult]::new('--qr', '--qr', [CompletionResultType]::ParameterName, 'Show it as a QR code too')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
             [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
@@ -182,6 +203,7 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('--payload', '--payload', [CompletionResultType]::ParameterName, 'Size of a request, and of its answer')
             [CompletionResult]::new('--server-addr', '--server-addr', [CompletionResultType]::ParameterName, 'Server to measure, started with --allow-bench, in place of one in this process; the port is 6060 if left out')
             [CompletionResult]::new('--congestion', '--congestion', [CompletionResultType]::ParameterName, 'Congestion control of what this side sends')
+            [CompletionResult]::new('--ticket-file', '--ticket-file', [CompletionResultType]::ParameterName, 'File with a ticket in its first line, which nobody else may read [else: RSTUN_TICKET]')
             [CompletionResult]::new('--password', '--password', [CompletionResultType]::ParameterName, 'Password; others on this machine can see it in the list of processes')
             [CompletionResult]::new('--password-file', '--password-file', [CompletionResultType]::ParameterName, 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd''s credential ''password'', or a prompt]')
             [CompletionResult]::new('--name', '--name', [CompletionResultType]::ParameterName, 'Log in as the client of this name in the server''s --clients; the password is its secret')
@@ -201,6 +223,7 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('client', 'client', [CompletionResultType]::ParameterValue, 'Connect to a server, and keep tunnels up')
             [CompletionResult]::new('connect', 'connect', [CompletionResultType]::ParameterValue, 'Connect standard input and output to a target at the server''s side, once')
             [CompletionResult]::new('stop', 'stop', [CompletionResultType]::ParameterValue, 'Have a server or a client that runs end in order')
+            [CompletionResult]::new('ticket', 'ticket', [CompletionResultType]::ParameterValue, 'Print what a client needs to know of the server here, as one word')
             [CompletionResult]::new('service', 'service', [CompletionResultType]::ParameterValue, 'Have systemd run a server or a client')
             [CompletionResult]::new('keygen', 'keygen', [CompletionResultType]::ParameterValue, 'Make a key and a certificate for a server, or a client''s key or secret')
             [CompletionResult]::new('bench', 'bench', [CompletionResultType]::ParameterValue, 'Measure what a tunnel does, on this machine or to a server')
@@ -217,6 +240,9 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             break
         }
         'rstun;help;stop' {
+            break
+        }
+        'rstun;help;ticket' {
             break
         }
         'rstun;help;service' {

@@ -40,6 +40,9 @@ _rstun() {
             rstun,stop)
                 cmd="rstun__subcmd__stop"
                 ;;
+            rstun,ticket)
+                cmd="rstun__subcmd__ticket"
+                ;;
             rstun__subcmd__help,bench)
                 cmd="rstun__subcmd__help__subcmd__bench"
                 ;;
@@ -63,6 +66,9 @@ _rstun() {
                 ;;
             rstun__subcmd__help,stop)
                 cmd="rstun__subcmd__help__subcmd__stop"
+                ;;
+            rstun__subcmd__help,ticket)
+                cmd="rstun__subcmd__help__subcmd__ticket"
                 ;;
             rstun__subcmd__help__subcmd__service,install)
                 cmd="rstun__subcmd__help__subcmd__service__subcmd__install"
@@ -95,7 +101,7 @@ _rstun() {
 
     case "${cmd}" in
         rstun)
-            opts="-h -V --help --version server client connect stop service keygen bench help"
+            opts="-h -V --help --version server client connect stop ticket service keygen bench help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -109,7 +115,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__bench)
-            opts="-h -V --seconds --streams --scenario --payload --json --server-addr --congestion --password --password-file --name --identity --cert --pin --trust --help --version"
+            opts="-h -V --seconds --streams --scenario --payload --json --server-addr --congestion --ticket-file --password --password-file --name --identity --cert --pin --trust --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -137,6 +143,10 @@ _rstun() {
                     ;;
                 --congestion)
                     COMPREPLY=($(compgen -W "bbr cubic newreno" -- "${cur}"))
+                    return 0
+                    ;;
+                --ticket-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --password)
@@ -175,7 +185,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__client)
-            opts="-L -R -D -h -V --config --server-addr --all-servers --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --password --password-file --name --identity --cert --pin --trust --congestion --idle-timeout --udp-timeout --drain --log --help --version"
+            opts="-L -R -D -h -V --config --server-addr --all-servers --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --ticket-file --password --password-file --name --identity --cert --pin --trust --congestion --idle-timeout --udp-timeout --drain --log --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -218,6 +228,10 @@ _rstun() {
                     return 0
                     ;;
                 -D)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ticket-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -277,7 +291,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__connect)
-            opts="-h -V --config --server-addr --password --password-file --name --identity --cert --pin --trust --congestion --help --version"
+            opts="-h -V --config --server-addr --ticket-file --password --password-file --name --identity --cert --pin --trust --congestion --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -288,6 +302,10 @@ _rstun() {
                     return 0
                     ;;
                 --server-addr)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ticket-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -331,7 +349,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__help)
-            opts="server client connect stop service keygen bench help"
+            opts="server client connect stop ticket service keygen bench help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -484,6 +502,20 @@ _rstun() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        rstun__subcmd__help__subcmd__ticket)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         rstun__subcmd__keygen)
             opts="-h -V --out-dir --host --client --secret --days --force --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -515,7 +547,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__server)
-            opts="-h -V --config --addr --downstream --unix-dir --password --password-file --clients --cert --key --congestion --idle-timeout --udp-timeout --drain --allow-bench --audit-log --log --user --help --version"
+            opts="-h -V --config --addr --downstream --unix-dir --password --password-file --clients --cert --key --qr --congestion --idle-timeout --udp-timeout --drain --allow-bench --audit-log --log --user --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -718,6 +750,56 @@ _rstun() {
                     return 0
                     ;;
                 --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__ticket)
+            opts="-h -V --config --addr --for --qr --listen --clients --password --password-file --cert --key --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --addr)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --for)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --clients)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

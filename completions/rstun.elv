@@ -26,6 +26,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand client 'Connect to a server, and keep tunnels up'
             cand connect 'Connect standard input and output to a target at the server''s side, once'
             cand stop 'Have a server or a client that runs end in order'
+            cand ticket 'Print what a client needs to know of the server here, as one word'
             cand service 'Have systemd run a server or a client'
             cand keygen 'Make a key and a certificate for a server, or a client''s key or secret'
             cand bench 'Measure what a tunnel does, on this machine or to a server'
@@ -39,7 +40,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --password 'Password; others on this machine can see it in the list of processes'
             cand --password-file 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd''s credential ''password'', or a prompt]'
             cand --clients 'Clients with entries of their own: who each is and what it may do, in TOML; changes count at once'
-            cand --cert 'Certificate or chain, DER or PEM [default: certificate.der in the configuration directory]'
+            cand --cert 'Certificate or chain, DER or PEM [default: certificate.der in the configuration directory, or else one that the server makes for itself]'
             cand --key 'Private key of the certificate, DER or PEM [default: priv_key.der beside it]'
             cand --congestion 'Congestion control of what this side sends'
             cand --idle-timeout 'Silence after which a connection is lost, with what goes through it; the other side may allow less'
@@ -48,6 +49,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --audit-log 'File to add a line of JSON to for each login, refusal, tunnel and denied target'
             cand --log 'What log lines look like'
             cand --user 'User to go on as when the port is bound, if started by root'
+            cand --qr 'Show clients'' ticket as a QR code too'
             cand --allow-bench 'Let clients load this server with `rstun bench --server-addr`'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
@@ -65,6 +67,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --tunnel-in 'Listen on REMOTE at the server, dial LOCAL here, repeatable; with socks5 or http as LOCAL, visitors say what to dial'
             cand -D 'Proxy here whose visitors go out at the server, repeatable: SOCKS5, or HTTP by http://'
             cand --dynamic 'Proxy here whose visitors go out at the server, repeatable: SOCKS5, or HTTP by http://'
+            cand --ticket-file 'File with a ticket in its first line, which nobody else may read [else: RSTUN_TICKET]'
             cand --password 'Password; others on this machine can see it in the list of processes'
             cand --password-file 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd''s credential ''password'', or a prompt]'
             cand --name 'Log in as the client of this name in the server''s --clients; the password is its secret'
@@ -86,6 +89,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
         &'rstun;connect'= {
             cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --server-addr 'Server to go through, by a running client of it or else by a connection of its own, repeatable as for the client [default: that of the client that runs]'
+            cand --ticket-file 'File with a ticket in its first line, which nobody else may read [else: RSTUN_TICKET]'
             cand --password 'Password; others on this machine can see it in the list of processes'
             cand --password-file 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd''s credential ''password'', or a prompt]'
             cand --name 'Log in as the client of this name in the server''s --clients; the password is its secret'
@@ -102,6 +106,22 @@ set edit:completion:arg-completer[rstun] = {|@words|
         &'rstun;stop'= {
             cand --pid 'The process that is meant, where several run'
             cand --socket 'Its control socket, where it is not in a usual place'
+            cand -h 'Print help'
+            cand --help 'Print help'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'rstun;ticket'= {
+            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
+            cand --addr 'Address by which clients reach the server, repeatable, the best first [default: what look like this machine''s addresses]'
+            cand --for 'Client that it is for; if it has no entry in --clients yet, one is added'
+            cand --listen 'Where the server listens, as its own --addr says'
+            cand --clients 'The server''s clients that have entries of their own'
+            cand --password 'Password; others on this machine can see it in the list of processes'
+            cand --password-file 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd''s credential ''password'', or a prompt]'
+            cand --cert 'Certificate or chain, DER or PEM [default: certificate.der in the configuration directory, or else one that the server makes for itself]'
+            cand --key 'Private key of the certificate, DER or PEM [default: priv_key.der beside it]'
+            cand --qr 'Show it as a QR code too'
             cand -h 'Print help'
             cand --help 'Print help'
             cand -V 'Print version'
@@ -166,6 +186,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --payload 'Size of a request, and of its answer'
             cand --server-addr 'Server to measure, started with --allow-bench, in place of one in this process; the port is 6060 if left out'
             cand --congestion 'Congestion control of what this side sends'
+            cand --ticket-file 'File with a ticket in its first line, which nobody else may read [else: RSTUN_TICKET]'
             cand --password 'Password; others on this machine can see it in the list of processes'
             cand --password-file 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd''s credential ''password'', or a prompt]'
             cand --name 'Log in as the client of this name in the server''s --clients; the password is its secret'
@@ -184,6 +205,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand client 'Connect to a server, and keep tunnels up'
             cand connect 'Connect standard input and output to a target at the server''s side, once'
             cand stop 'Have a server or a client that runs end in order'
+            cand ticket 'Print what a client needs to know of the server here, as one word'
             cand service 'Have systemd run a server or a client'
             cand keygen 'Make a key and a certificate for a server, or a client''s key or secret'
             cand bench 'Measure what a tunnel does, on this machine or to a server'
@@ -196,6 +218,8 @@ set edit:completion:arg-completer[rstun] = {|@words|
         &'rstun;help;connect'= {
         }
         &'rstun;help;stop'= {
+        }
+        &'rstun;help;ticket'= {
         }
         &'rstun;help;service'= {
             cand install 'Write a unit for systemd, and enable it'

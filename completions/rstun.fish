@@ -30,6 +30,7 @@ complete -c rstun -n "__fish_rstun_needs_command" -f -a "server" -d 'Stand where
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "client" -d 'Connect to a server, and keep tunnels up'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "connect" -d 'Connect standard input and output to a target at the server\'s side, once'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "stop" -d 'Have a server or a client that runs end in order'
+complete -c rstun -n "__fish_rstun_needs_command" -f -a "ticket" -d 'Print what a client needs to know of the server here, as one word'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "service" -d 'Have systemd run a server or a client'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "keygen" -d 'Make a key and a certificate for a server, or a client\'s key or secret'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "bench" -d 'Measure what a tunnel does, on this machine or to a server'
@@ -41,7 +42,7 @@ complete -c rstun -n "__fish_rstun_using_subcommand server" -l unix-dir -d 'Dire
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l password -d 'Password; others on this machine can see it in the list of processes' -r
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l password-file -d 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd\'s credential \'password\', or a prompt]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l clients -d 'Clients with entries of their own: who each is and what it may do, in TOML; changes count at once' -r -F
-complete -c rstun -n "__fish_rstun_using_subcommand server" -l cert -d 'Certificate or chain, DER or PEM [default: certificate.der in the configuration directory]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l cert -d 'Certificate or chain, DER or PEM [default: certificate.der in the configuration directory, or else one that the server makes for itself]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l key -d 'Private key of the certificate, DER or PEM [default: priv_key.der beside it]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l congestion -d 'Congestion control of what this side sends' -r -f -a "bbr\t'Our own, after BBRv3: measures the path, and takes no random loss for congestion'
 cubic\t'What most of TCP does'
@@ -53,6 +54,7 @@ complete -c rstun -n "__fish_rstun_using_subcommand server" -l audit-log -d 'Fil
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l log -d 'What log lines look like' -r -f -a "text\t'For people, and for systemd\'s journal'
 json\t'An object a line, for programs'"
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l user -d 'User to go on as when the port is bound, if started by root' -r
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l qr -d 'Show clients\' ticket as a QR code too'
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l allow-bench -d 'Let clients load this server with `rstun bench --server-addr`'
 complete -c rstun -n "__fish_rstun_using_subcommand server" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rstun -n "__fish_rstun_using_subcommand server" -s V -l version -d 'Print version'
@@ -64,6 +66,7 @@ complete -c rstun -n "__fish_rstun_using_subcommand client" -l addr-mapping -d '
 complete -c rstun -n "__fish_rstun_using_subcommand client" -s L -l tunnel-out -d 'Listen on LOCAL here, dial REMOTE at the server, repeatable' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -s R -l tunnel-in -d 'Listen on REMOTE at the server, dial LOCAL here, repeatable; with socks5 or http as LOCAL, visitors say what to dial' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -s D -l dynamic -d 'Proxy here whose visitors go out at the server, repeatable: SOCKS5, or HTTP by http://' -r
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l ticket-file -d 'File with a ticket in its first line, which nobody else may read [else: RSTUN_TICKET]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l password -d 'Password; others on this machine can see it in the list of processes' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l password-file -d 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd\'s credential \'password\', or a prompt]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l name -d 'Log in as the client of this name in the server\'s --clients; the password is its secret' -r
@@ -85,6 +88,7 @@ complete -c rstun -n "__fish_rstun_using_subcommand client" -s h -l help -d 'Pri
 complete -c rstun -n "__fish_rstun_using_subcommand client" -s V -l version -d 'Print version'
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l config -d 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l server-addr -d 'Server to go through, by a running client of it or else by a connection of its own, repeatable as for the client [default: that of the client that runs]' -r
+complete -c rstun -n "__fish_rstun_using_subcommand connect" -l ticket-file -d 'File with a ticket in its first line, which nobody else may read [else: RSTUN_TICKET]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l password -d 'Password; others on this machine can see it in the list of processes' -r
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l password-file -d 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd\'s credential \'password\', or a prompt]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l name -d 'Log in as the client of this name in the server\'s --clients; the password is its secret' -r
@@ -102,6 +106,18 @@ complete -c rstun -n "__fish_rstun_using_subcommand stop" -l pid -d 'The process
 complete -c rstun -n "__fish_rstun_using_subcommand stop" -l socket -d 'Its control socket, where it is not in a usual place' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand stop" -s h -l help -d 'Print help'
 complete -c rstun -n "__fish_rstun_using_subcommand stop" -s V -l version -d 'Print version'
+complete -c rstun -n "__fish_rstun_using_subcommand ticket" -l config -d 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand ticket" -l addr -d 'Address by which clients reach the server, repeatable, the best first [default: what look like this machine\'s addresses]' -r
+complete -c rstun -n "__fish_rstun_using_subcommand ticket" -l for -d 'Client that it is for; if it has no entry in --clients yet, one is added' -r
+complete -c rstun -n "__fish_rstun_using_subcommand ticket" -l listen -d 'Where the server listens, as its own --addr says' -r
+complete -c rstun -n "__fish_rstun_using_subcommand ticket" -l clients -d 'The server\'s clients that have entries of their own' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand ticket" -l password -d 'Password; others on this machine can see it in the list of processes' -r
+complete -c rstun -n "__fish_rstun_using_subcommand ticket" -l password-file -d 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd\'s credential \'password\', or a prompt]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand ticket" -l cert -d 'Certificate or chain, DER or PEM [default: certificate.der in the configuration directory, or else one that the server makes for itself]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand ticket" -l key -d 'Private key of the certificate, DER or PEM [default: priv_key.der beside it]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand ticket" -l qr -d 'Show it as a QR code too'
+complete -c rstun -n "__fish_rstun_using_subcommand ticket" -s h -l help -d 'Print help'
+complete -c rstun -n "__fish_rstun_using_subcommand ticket" -s V -l version -d 'Print version'
 complete -c rstun -n "__fish_rstun_using_subcommand service; and not __fish_seen_subcommand_from install uninstall help" -s h -l help -d 'Print help'
 complete -c rstun -n "__fish_rstun_using_subcommand service; and not __fish_seen_subcommand_from install uninstall help" -s V -l version -d 'Print version'
 complete -c rstun -n "__fish_rstun_using_subcommand service; and not __fish_seen_subcommand_from install uninstall help" -f -a "install" -d 'Write a unit for systemd, and enable it'
@@ -142,6 +158,7 @@ complete -c rstun -n "__fish_rstun_using_subcommand bench" -l server-addr -d 'Se
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l congestion -d 'Congestion control of what this side sends' -r -f -a "bbr\t'Our own, after BBRv3: measures the path, and takes no random loss for congestion'
 cubic\t'What most of TCP does'
 newreno\t'What TCP did before that'"
+complete -c rstun -n "__fish_rstun_using_subcommand bench" -l ticket-file -d 'File with a ticket in its first line, which nobody else may read [else: RSTUN_TICKET]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l password -d 'Password; others on this machine can see it in the list of processes' -r
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l password-file -d 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd\'s credential \'password\', or a prompt]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l name -d 'Log in as the client of this name in the server\'s --clients; the password is its secret' -r
@@ -153,13 +170,14 @@ first-use\t'Nobody the first time; then its certificate has to stay the same'"
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l json -d 'Print JSON in place of a table'
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -s V -l version -d 'Print version'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop service keygen bench help" -f -a "server" -d 'Stand where both sides reach it, and carry clients\' tunnels'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop service keygen bench help" -f -a "client" -d 'Connect to a server, and keep tunnels up'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop service keygen bench help" -f -a "connect" -d 'Connect standard input and output to a target at the server\'s side, once'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop service keygen bench help" -f -a "stop" -d 'Have a server or a client that runs end in order'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop service keygen bench help" -f -a "service" -d 'Have systemd run a server or a client'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop service keygen bench help" -f -a "keygen" -d 'Make a key and a certificate for a server, or a client\'s key or secret'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop service keygen bench help" -f -a "bench" -d 'Measure what a tunnel does, on this machine or to a server'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop service keygen bench help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop ticket service keygen bench help" -f -a "server" -d 'Stand where both sides reach it, and carry clients\' tunnels'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop ticket service keygen bench help" -f -a "client" -d 'Connect to a server, and keep tunnels up'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop ticket service keygen bench help" -f -a "connect" -d 'Connect standard input and output to a target at the server\'s side, once'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop ticket service keygen bench help" -f -a "stop" -d 'Have a server or a client that runs end in order'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop ticket service keygen bench help" -f -a "ticket" -d 'Print what a client needs to know of the server here, as one word'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop ticket service keygen bench help" -f -a "service" -d 'Have systemd run a server or a client'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop ticket service keygen bench help" -f -a "keygen" -d 'Make a key and a certificate for a server, or a client\'s key or secret'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop ticket service keygen bench help" -f -a "bench" -d 'Measure what a tunnel does, on this machine or to a server'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect stop ticket service keygen bench help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c rstun -n "__fish_rstun_using_subcommand help; and __fish_seen_subcommand_from service" -f -a "install" -d 'Write a unit for systemd, and enable it'
 complete -c rstun -n "__fish_rstun_using_subcommand help; and __fish_seen_subcommand_from service" -f -a "uninstall" -d 'Stop a service, and take its unit away; configuration and state stay'

@@ -11,6 +11,7 @@ mod servers;
 mod visitors;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use thiserror::Error;
@@ -26,6 +27,7 @@ use crate::config::ClientConfig;
 #[cfg(unix)]
 use crate::control::{ControlSocket, Greeting};
 use crate::listener::Listener;
+use crate::metrics::{Account, Metrics};
 use crate::session::{FlowError, Local, Opener};
 use crate::tunnel::{Half, Listen};
 
@@ -63,12 +65,17 @@ impl Client {
     /// Binds all local listeners; must be called within a runtime. It stops when `stop` is
     /// cancelled.
     pub fn bind(config: ClientConfig, stop: CancellationToken) -> Result<Self> {
+        let metrics = Arc::<Metrics>::default();
+        let account = Account::new(&metrics, "");
         let (mut listeners, mut failures, mut stdio) = (Vec::new(), Vec::new(), None);
         for (number, tunnel) in (0..).zip(&config.tunnels) {
+            let text = tunnel.to_string();
             let Half::Listen(listen, proxy) = tunnel.near() else {
+                account.dialed(&text);
                 continue;
             };
-            let local = Local::new(tunnel.to_string(), &listen, proxy);
+            let count = account.listened(&text);
+            let local = Local::new(count.clone(), &listen, proxy);
             if listen == Listen::Stdio {
                 stdio = Some((number, local));
                 continue;
@@ -76,6 +83,7 @@ impl Client {
             match Listener::bind(&listen) {
                 Ok(listener) => {
                     info!("{tunnel}: listening on {listener}");
+                    count.listens_at(&listener.to_string());
                     listeners.push((number, local, listener));
                 }
                 Err(e) => failures.push(format!("{tunnel}: cannot listen on {listen}: {e}")),
@@ -86,7 +94,7 @@ impl Client {
         let drain = config.drain;
         #[cfg(unix)]
         let greeting = greeting(&config);
-        let servers = Servers::new(config, stop.clone())?;
+        let servers = Servers::new(config, stop.clone(), &account)?;
         Ok(Self {
             listeners,
             stdio,

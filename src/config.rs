@@ -6,7 +6,11 @@
 mod clients;
 mod connect;
 mod file;
+mod identity;
+mod invitation;
+mod places;
 mod settings;
+mod ticket;
 mod trust;
 mod tunnels;
 
@@ -16,16 +20,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use directories::ProjectDirs;
 use tracing::warn;
 use zeroize::Zeroizing;
 
+use self::identity::Identity;
 use self::trust::trust;
 use crate::access::{Access, Credential, Password};
 use crate::cli::{
-    self, BenchFlags, ClientFlags, CongestionFlags, CredentialFlags, IdleFlags, KeygenFlags,
-    PasswordFlags, ServerFlags, TrustFlags,
+    self, BenchFlags, ClientFlags, CongestionFlags, CredentialFlags, Hidden, IdleFlags,
+    KeygenFlags, PasswordFlags, ServerFlags, TrustFlags,
 };
+use crate::invitation::Invitation;
 use crate::keygen::{self, Wanted};
 #[cfg(unix)]
 use crate::privileges::Account;
@@ -57,6 +62,8 @@ pub struct ServerConfig {
     pub addr: ListenAddr,
     /// The password that lets clients in, and to what, if there is one.
     pub password: Option<(Password, Access)>,
+    /// What to tell whoever started it, if there is anything.
+    pub invitation: Option<Invitation>,
     /// The clients that have entries of their own.
     pub clients: Option<ClientsFile>,
     /// Certificate and key.
@@ -80,25 +87,33 @@ impl ServerConfig {
     /// Completes and checks what was typed.
     pub fn new(flags: ServerFlags) -> Result<Self> {
         let downstream = tunnels::downstream(&flags.downstream)?;
-        let cert = existing_or_default(flags.cert, "--cert", keygen::CERTIFICATE)
-            .context("no certificate; `rstun keygen` makes one")?;
-        let beside = || cert.with_file_name(keygen::PRIVATE_KEY);
-        let key = flags.key.unwrap_or_else(beside);
+        let identity = Identity::of_server(flags.keys)?;
         let unix_dir = flags.unix_dir.map(directory).transpose()?;
         let access = Access::by_password(downstream, unix_dir);
         let clients = flags.clients.map(ClientsFile::load).transpose()?;
-        let password = match clients {
+        let given = flags.password.is_given();
+        let password = match (&clients, given) {
             // Nobody need know a password where there are entries.
-            Some(_) if !flags.password.is_given() => None,
-            _ => Some(password(flags.password)?),
+            (Some(_), false) => None,
+            _ => Some(identity.password(flags.password)?),
         };
+        let addr = flags
+            .addr
+            .parse()
+            .with_context(|| format!("--addr {}", flags.addr))?;
+        let all = password.as_ref();
+        let all = all.filter(|_| flags.qr || (identity.state.is_some() && !given));
+        let invitation = all.map(|all| invitation::of_all(&identity, all, addr, flags.qr));
+        ensure!(
+            invitation.is_some() || !flags.qr,
+            "--qr shows the ticket of all who know the password, and there is none; \
+             `rstun ticket --for NAME --qr` shows that of one client"
+        );
         Ok(Self {
-            addr: flags
-                .addr
-                .parse()
-                .with_context(|| format!("--addr {}", flags.addr))?,
-            identity: ServerIdentity::load(&cert, &key)?,
+            addr,
+            identity: identity.own,
             password: password.map(|password| (password, access)),
+            invitation,
             clients,
             tuning: tuning(&flags.congestion, &flags.idle),
             drain: Duration::from_secs(flags.drain.seconds),
@@ -147,11 +162,19 @@ pub struct ClientConfig {
 
 impl ClientConfig {
     /// Completes and checks what was typed.
-    pub fn new(flags: ClientFlags) -> Result<Self> {
+    pub fn new(mut flags: ClientFlags) -> Result<Self> {
+        let ticket = flags.ticket.take();
+        let otherwise = !flags.server_addr.is_empty();
+        if let Some(addrs) =
+            ticket::redeem(ticket, otherwise, &mut flags.credential, &mut flags.trust)?
+        {
+            flags.server_addr = addrs;
+        }
         let addrs = server_addrs(&flags.server_addr)?;
         ensure!(
             !addrs.is_empty(),
-            "which server? Give its --server-addr HOST[:PORT]"
+            "which server? Give the ticket that `rstun ticket` prints there, or its --server-addr \
+             HOST[:PORT]"
         );
         let tunnels = tunnels::tunnels(&flags)?;
         Ok(Self {
@@ -218,7 +241,13 @@ pub struct Remote {
 
 impl Remote {
     /// Completes and checks what was typed; none if no server was named.
-    pub fn new(flags: BenchFlags) -> Result<Option<Self>> {
+    pub fn new(mut flags: BenchFlags) -> Result<Option<Self>> {
+        let otherwise = flags.server_addr.is_some();
+        if let Some(addrs) =
+            ticket::redeem(None, otherwise, &mut flags.credential, &mut flags.trust)?
+        {
+            flags.server_addr = addrs.into_iter().next();
+        }
         let Some(addr) = flags.server_addr else {
             ensure!(
                 !flags.credential.is_given() && !flags.trust.is_given(),
@@ -262,20 +291,14 @@ fn directory(path: PathBuf) -> Result<PathBuf> {
 }
 
 /// A file that was named, or the one of that name among a systemd service's credentials or in the
-/// user's configuration directory.
-fn existing_or_default(path: Option<PathBuf>, flag: &str, name: &str) -> Result<PathBuf> {
-    if let Some(path) = path.or_else(|| secret::credential(name)) {
-        return Ok(path);
-    }
-    let path = ProjectDirs::from("", "", "rstun")
-        .map(|dirs| dirs.config_dir().join(name))
-        .ok_or_else(|| anyhow!("{flag} is missing, and there is no home directory to look in"))?;
-    ensure!(
-        path.exists(),
-        "{flag} is missing, and there is no {} either",
-        path.display()
-    );
-    Ok(path)
+/// configuration directory, if it is there.
+fn existing(path: Option<PathBuf>, name: &str) -> Option<PathBuf> {
+    let configured = || {
+        let path = places::configuration().ok()?.join(name);
+        path.exists().then_some(path)
+    };
+    path.or_else(|| secret::credential(name))
+        .or_else(configured)
 }
 
 impl PasswordFlags {
@@ -293,9 +316,10 @@ impl CredentialFlags {
             password,
             password_file,
             kept,
+            of_ticket,
         } = &self.password;
         let (key, name) = (&self.identity, &self.name);
-        let file = password_file.is_some() || kept.is_some();
+        let file = password_file.is_some() || kept.is_some() || of_ticket.is_some();
         password.is_some() || file || key.is_some() || name.is_some()
     }
 }
@@ -309,10 +333,12 @@ fn credential(flags: CredentialFlags) -> Result<Credential> {
     })
 }
 
-/// The password, from the first of: a flag, a file, the environment, the file of --config, systemd's
+/// The password, from the first of: a ticket, a flag, a file, the environment, the file of --config, systemd's
 /// credentials, a prompt.
 fn password(flags: PasswordFlags) -> Result<Password> {
-    let (text, from) = if let Some(text) = flags.password {
+    let (text, from) = if let Some(Hidden(text)) = flags.of_ticket {
+        (text, "the ticket".to_owned())
+    } else if let Some(text) = flags.password {
         warn!(
             "--password shows the password to everyone on this machine; --password-file does not"
         );
@@ -325,7 +351,7 @@ fn password(flags: PasswordFlags) -> Result<Password> {
         let text = text.into_string();
         let text = text.map_err(|_| anyhow!("{PASSWORD_VARIABLE} is not UTF-8"))?;
         (Zeroizing::new(text), PASSWORD_VARIABLE.to_owned())
-    } else if let Some(text) = flags.kept {
+    } else if let Some(Hidden(text)) = flags.kept {
         (text, "--config".to_owned())
     } else if let Some(path) = secret::credential(PASSWORD_CREDENTIAL) {
         let from = format!("systemd's credential '{PASSWORD_CREDENTIAL}'");

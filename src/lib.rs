@@ -41,9 +41,11 @@ pub mod config;
 pub mod connector;
 #[cfg(unix)]
 pub mod control;
+pub mod invitation;
 pub mod keygen;
 pub mod listener;
 pub mod log;
+pub mod metrics;
 #[cfg(unix)]
 pub mod orders;
 pub mod pace;
@@ -60,6 +62,7 @@ pub mod session;
 pub mod socket;
 pub mod stdio;
 pub mod systemd;
+pub mod ticket;
 pub mod tls;
 pub mod transport;
 pub mod tunnel;
@@ -83,6 +86,7 @@ use crate::client::Client;
 use crate::config::{ClientConfig, ConnectConfig, NotUnderstood, ServerConfig};
 #[cfg(unix)]
 use crate::control::{Predecessor, Running};
+use crate::invitation::Invitation;
 use crate::log::Log;
 use crate::server::Server;
 use crate::session::Opener;
@@ -126,6 +130,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }),
         #[cfg(unix)]
         Command::Stop(flags) => Ok(order(orders::stop(flags))),
+        Command::Ticket(flags) => Invitation::new(flags).map(|invitation| invitation.print()),
         #[cfg(unix)]
         Command::Service(flags) => Ok(service::run(flags)),
         Command::Keygen(flags) => Ok(keygen::run(&flags.into())),
@@ -162,8 +167,13 @@ fn serve(config: ServerConfig) -> Result<()> {
         None => systemd::sockets()?,
     };
     until_stopped(|stop| async {
+        let invitation = config.invitation.clone();
         let server = Server::bind(config, bound, stop)?;
         systemd::ready();
+        // Who takes another's place has the same clients.
+        if let Some(invitation) = invitation.filter(|_| predecessor.is_none()) {
+            invitation.show(server.local_addr())?;
+        }
         server.run(predecessor).await;
         Ok(())
     })

@@ -5,6 +5,7 @@
 //! for each visitor; the other side dials.
 
 mod control;
+mod counted;
 mod datagram;
 mod dial;
 mod flow;
@@ -33,11 +34,12 @@ use self::datagram::Datagrams;
 use self::dial::Dialed;
 use self::guest::Guest;
 use crate::listener::Listener;
+use crate::metrics::{self, Account, Listed};
 use crate::transport::{CloseCode, Connection, Lost, Receiver, ResetCode, Sender, StreamError};
-use crate::tunnel::Target;
+use crate::tunnel::{Listen, Target};
 use crate::wire::{DecodeError, Message};
 
-pub use crate::wire::{ALPN, NO_TUNNEL};
+pub use crate::wire::ALPN;
 pub use datagram::Association;
 pub use flow::{FlowError, Opener, Reached};
 pub use local::Local;
@@ -68,6 +70,19 @@ pub enum SessionError {
 }
 
 impl SessionError {
+    /// What it is counted as.
+    pub fn kind(&self) -> metrics::Login {
+        match self {
+            Self::LoginRefused(_) => metrics::Login::Refused,
+            Self::Refused(_) => metrics::Login::TunnelRefused,
+            Self::Lost(Lost::TimedOut) => metrics::Login::TimedOut,
+            Self::Lost(Lost::TurnedAway) => metrics::Login::TurnedAway,
+            Self::Lost(_) | Self::Decode(_) | Self::Unexpected | Self::Untrusted(_) => {
+                metrics::Login::Failed
+            }
+        }
+    }
+
     /// Whether trying again is of no use, because a person has to change something first.
     pub fn is_final(&self) -> bool {
         match self {
@@ -108,6 +123,9 @@ pub enum Ended {
     /// The client was asked for a sign of life and gave none.
     Dead,
 }
+
+/// What flows are called that are of no tunnel.
+const WITHOUT_TUNNEL: &str = "rstun connect";
 
 /// Longest that a client may take to give a sign of life when it is asked for one: time for a packet
 /// and its answer, and for a lost one to be sent again.
@@ -153,6 +171,7 @@ impl Role {
 #[derive(Debug)]
 pub struct Session {
     role: Role,
+    account: Arc<Account>,
     connection: Connection,
     control: Control,
     /// What the peer may have dialed here, by the tunnel's number.
@@ -173,6 +192,7 @@ pub struct Session {
 impl Session {
     fn new(
         role: Role,
+        account: Arc<Account>,
         connection: Connection,
         control: Control,
         dialed: impl IntoIterator<Item = (u32, String, Target)>,
@@ -182,9 +202,11 @@ impl Session {
         let (token, draining) = (CancellationToken::new(), CancellationToken::new());
         let (flows, deaf) = (TaskTracker::new(), watch::Sender::new(false));
         let guest = role.guest();
-        let own = guest.cloned().map(Dialed::without_tunnel);
+        let own = guest
+            .cloned()
+            .map(|guest| Dialed::without_tunnel(account.implied(WITHOUT_TUNNEL, false), guest));
         let dialed = dialed.into_iter().map(|(number, name, target)| {
-            let dialed = Dialed::new(name, target, guest.cloned());
+            let dialed = Dialed::new(account.dialed(&name), target, guest.cloned());
             (number, dialed)
         });
         let dialed = Arc::new(dialed.chain(own).collect());
@@ -196,6 +218,7 @@ impl Session {
             role.guest().map(|guest| guest.identity.clone()),
         );
         let datagrams = Arc::new(datagrams);
+        let without = account.implied(WITHOUT_TUNNEL, guest.is_none());
         let opener = Opener::new(
             connection.clone(),
             datagrams.clone(),
@@ -203,9 +226,11 @@ impl Session {
             token.clone(),
             draining.clone(),
             deaf.subscribe(),
+            Arc::new(Local::new(without, &Listen::Stdio, None)),
         );
         Self {
             role,
+            account,
             connection,
             control,
             dialed,
@@ -217,6 +242,13 @@ impl Session {
             draining,
             deaf,
         }
+    }
+
+    /// Shows this session, until what is returned is dropped: by the peer's name, and with the tunnels
+    /// of its account.
+    pub fn list(&self, peer: &str) -> Listed {
+        let metrics = self.account.metrics();
+        metrics.list(peer, self.account.clone(), Arc::new(self.opener.clone()))
     }
 
     /// What carries visitors that others accepted through this session.

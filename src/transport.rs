@@ -59,6 +59,29 @@ pub struct Description {
     pub congestion: Congestion,
 }
 
+/// What a connection has measured and counted so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Stats {
+    /// What carries it, in one word.
+    pub transport: &'static str,
+    /// Time to the peer and back.
+    pub rtt: Duration,
+    /// Most bytes in flight.
+    pub window: u64,
+    /// Largest UDP payload that is sent, in bytes; 0 where packets are not ours.
+    pub udp_payload: u16,
+    /// Packets that have left.
+    pub packets_sent: u64,
+    /// Those of them that were lost on the way.
+    pub packets_lost: u64,
+    /// Datagrams that have left.
+    pub datagrams_sent: u64,
+    /// Datagrams of the peer's that have come.
+    pub datagrams_received: u64,
+    /// Whether datagrams wait to leave.
+    pub datagrams_wait: bool,
+}
+
 /// Why a whole connection was closed: QUIC application error codes, chosen by us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]

@@ -51,6 +51,7 @@ impl Ends {
         let config = ServerConfig {
             addr: anywhere(),
             password: Some((password.clone(), Access::by_password(Vec::new(), None))),
+            invitation: None,
             clients: None,
             identity: ServerIdentity::new(certificate.clone(), key),
             tuning,

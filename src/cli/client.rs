@@ -5,13 +5,27 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::{
-    ConfigFlags, CongestionFlags, DrainFlags, IdleFlags, LogFlags, PasswordFlags, UdpFlags,
+    ConfigFlags, CongestionFlags, DrainFlags, Hidden, IdleFlags, LogFlags, PasswordFlags, UdpFlags,
 };
 use crate::access;
+
+/// The ids of the flags that say what a ticket says.
+const INSTEAD_OF_TICKET: [&str; 8] = [
+    "server_addr",
+    "password",
+    "password_file",
+    "name",
+    "identity",
+    "cert",
+    "pin",
+    "by",
+];
 
 /// Flags of `rstun client`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
+    Let the world reach port 3000 here through port 18080 of the server, by its ticket:\n    \
+    rstun client rstun://... -R 3000^18080\n  \
     Reach port 8800 at the server through port 9900 here:\n    \
     rstun client --server-addr 1.2.3.4:6060 --password-file secret \\\n      \
     --cert certificate.der -L 9900^8800\n  \
@@ -29,6 +43,11 @@ pub struct ClientFlags {
     /// Where flags come from that were not typed
     #[command(flatten)]
     pub config: ConfigFlags,
+
+    /// What `rstun ticket` printed at the server, in place of --server-addr, --cert and --password;
+    /// others on this machine can see it in the list of processes
+    #[arg(value_name = "TICKET", conflicts_with = "ticket_file", conflicts_with_all = INSTEAD_OF_TICKET)]
+    pub ticket: Option<Hidden>,
 
     /// Server to connect to, repeatable; the port is 6060 if left out. The first that can be had is
     /// used, and the others stand by
@@ -130,6 +149,14 @@ pub struct ConnectFlags {
 /// Who a client is to the server: one who knows the password, if nothing else is said.
 #[derive(Args, Debug)]
 pub struct CredentialFlags {
+    /// File with a ticket in its first line, which nobody else may read [else: RSTUN_TICKET]
+    #[arg(long, value_name = "FILE", conflicts_with_all = INSTEAD_OF_TICKET)]
+    pub ticket_file: Option<PathBuf>,
+
+    /// The ticket in the file of --config
+    #[arg(skip)]
+    pub kept_ticket: Option<Hidden>,
+
     /// Where the password comes from
     #[command(flatten)]
     pub password: PasswordFlags,

@@ -9,7 +9,7 @@ use tracing::debug;
 
 use super::visitors::next_session;
 use crate::control::{self, Caller, Reply, Request};
-use crate::session::{NO_TUNNEL, Opener};
+use crate::session::Opener;
 use crate::socket::Socket;
 use crate::tunnel::Target;
 
@@ -82,7 +82,7 @@ async fn connect(
 ) -> io::Result<()> {
     let name = target.to_string();
     let reached = tokio::select! {
-        reached = opener.reach(NO_TUNNEL, target) => reached,
+        reached = opener.connect(target) => reached,
         () = caller.gone() => return Ok(()),
     };
     let outcome = match reached {

@@ -1,8 +1,10 @@
 //! A stay with one server: from connecting to it to the end of the session, over as many connections as
 //! that takes.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -12,8 +14,10 @@ use tracing::{debug, info};
 
 use super::connecting::{self, CONNECT_DEADLINE};
 use crate::config::{ClientConfig, Upstream};
-use crate::session::{self, ALPN, Instance, LoggedIn, Opener, SessionError, Summons};
+use crate::metrics::{self, Account, Login};
+use crate::session::{self, ALPN, Instance, LoggedIn, Opener, Session, SessionError, Summons};
 use crate::transport::{CloseCode, Connection, Lost};
+use crate::tunnel::{Host, HostPort};
 
 /// Head start of a connection that was out of hearing over one made since: the older has the flows. It
 /// is looked at each second whether it is heard.
@@ -30,6 +34,9 @@ pub(super) struct Keeper {
     config: Arc<ClientConfig>,
     tls: Arc<rustls::ClientConfig>,
     instance: Instance,
+    account: Arc<Account>,
+    /// Whether there has been a session with this server.
+    connected: Arc<AtomicBool>,
     stop: CancellationToken,
 }
 
@@ -42,6 +49,8 @@ pub(super) enum News {
     Deaf(bool),
     /// The session takes no new flows any more, and lasts as long as those that are open.
     Draining,
+    /// The server is out of hearing, and by another address it is not: that may be another machine.
+    Elsewhere(Connection),
 }
 
 /// How a stay ended.
@@ -56,15 +65,18 @@ pub(super) enum Outcome {
 }
 
 impl Keeper {
-    /// One that stays until `stop` is cancelled.
+    /// One that stays until `stop` is cancelled, and counts in this account.
     pub(super) fn new(
         upstream: Upstream,
         config: Arc<ClientConfig>,
         stop: CancellationToken,
+        account: Arc<Account>,
     ) -> Result<Self> {
         let tls = upstream.trust.config(ALPN, config.credential.key())?;
         Ok(Self {
             upstream,
+            account,
+            connected: Arc::default(),
             config,
             tls: Arc::new(tls),
             instance: new_instance(),
@@ -78,14 +90,14 @@ impl Keeper {
         self.instance = new_instance();
     }
 
-    /// Connects, logs in and carries flows until the session is lost, or until told to stop. On
-    /// `retire` it takes no new flows, and ends with the last that is open.
+    /// Connects, if there is no connection yet, logs in and carries flows until the session is lost, or
+    /// until told to stop. On `retire` it takes no new flows, and ends with the last that is open.
     pub(super) async fn stay(
         self,
+        mut next: Option<Connection>,
         retire: CancellationToken,
         mut tell: impl FnMut(News),
     ) -> Outcome {
-        let mut next = None;
         loop {
             let log_in = self.stop.run_until_cancelled(self.log_in(next.take()));
             let logged_in = match retire.run_until_cancelled(log_in).await.flatten() {
@@ -113,6 +125,17 @@ impl Keeper {
 
     /// Logs in to the server, over this connection or a new one.
     async fn log_in(&self, connection: Option<Connection>) -> Result<LoggedIn, SessionError> {
+        let logged_in = self.try_to_log_in(connection).await;
+        let failed = logged_in.as_ref().err();
+        let how = failed.map_or(Login::Accepted, SessionError::kind);
+        self.account.metrics().login(how);
+        logged_in
+    }
+
+    async fn try_to_log_in(
+        &self,
+        connection: Option<Connection>,
+    ) -> Result<LoggedIn, SessionError> {
         let connection = match connection {
             Some(connection) => connection,
             None => self.connect().await?,
@@ -121,31 +144,73 @@ impl Keeper {
         let tunnels = &self.config.tunnels;
         let credential = &self.config.credential;
         let idle = self.config.udp_idle;
-        let login = session::login(connection, credential, self.instance, tunnels, idle);
+        let login = session::login(
+            connection,
+            credential,
+            self.instance,
+            tunnels,
+            idle,
+            self.account.clone(),
+        );
         let logged_in = timeout(CONNECT_DEADLINE, login)
             .await
             .map_err(|_| SessionError::Lost(Lost::TimedOut))??;
         info!("connected to {remote}");
         for (tunnel, listening) in tunnels.iter().zip(&logged_in.listening) {
             if let Some(addr) = listening {
+                let reached = reached(addr, &self.upstream.addr.host);
                 match self.config.servers.len() {
-                    1 => info!("{tunnel}: the server listens on {addr}"),
-                    _ => info!("{tunnel}: {} listens on {addr}", self.upstream.addr),
+                    1 => info!("{tunnel}: the server listens on {addr}{reached}"),
+                    _ => info!(
+                        "{tunnel}: {} listens on {addr}{reached}",
+                        self.upstream.addr
+                    ),
                 }
             }
         }
         Ok(logged_in)
     }
 
-    /// Runs a session to its end. One that has become deaf ends when another connection can be had
-    /// before it is heard again, unless it takes no new flows any more.
+    /// Runs a session to its end, and shows it for as long.
     async fn carry(
         &self,
         logged_in: LoggedIn,
         retire: &CancellationToken,
         tell: &mut impl FnMut(News),
     ) -> Ended {
-        let session = logged_in.session;
+        let LoggedIn { session, listening } = logged_in;
+        if self.connected.swap(true, Ordering::Relaxed) {
+            self.account.metrics().reconnect();
+        }
+        let _listed = session.list(&self.upstream.addr.to_string());
+        self.say_where(&listening, metrics::Tunnel::listens_at);
+        let ended = self.run(session, retire, tell).await;
+        self.say_where(&listening, metrics::Tunnel::listens_no_more_at);
+        ended
+    }
+
+    /// Tells of each tunnel where the server listens for it, or no more.
+    fn say_where(&self, listening: &[Option<String>], tell: impl Fn(&metrics::Tunnel, &str)) {
+        for (tunnel, addr) in self.config.tunnels.iter().zip(listening) {
+            if let Some(addr) = addr {
+                tell(&self.account.dialed(&tunnel.to_string()), addr);
+            }
+        }
+    }
+
+    /// Keeps in mind why there is no session.
+    pub(super) fn fault(&self, why: &str) {
+        self.account.metrics().fault(why);
+    }
+
+    /// Runs a session to its end. One that has become deaf ends when another connection can be had
+    /// before it is heard again, unless it takes no new flows any more.
+    async fn run(
+        &self,
+        session: Session,
+        retire: &CancellationToken,
+        tell: &mut impl FnMut(News),
+    ) -> Ended {
         let opener = session.opener();
         tell(News::Up(opener.clone()));
         let summons = Summons {
@@ -158,6 +223,11 @@ impl Keeper {
             () = follow(&opener, tell) => unreachable!("it follows for ever"),
             connection = self.replacement(&opener) => connection,
         };
+        if connection.remote_address().ip() != opener.remote_address().ip() {
+            // What is open can go on when the server is heard again.
+            tell(News::Elsewhere(connection));
+            return run.await.into();
+        }
         summons.leave.cancel();
         match run.await {
             session::Ended::Superseded => Ended::Superseded(connection),
@@ -192,6 +262,17 @@ impl Keeper {
                 }
             }
         }
+    }
+}
+
+/// Where visitors find what a server listens on, if that is not said by its address alone.
+fn reached(listening: &str, server: &Host) -> String {
+    match listening.parse::<SocketAddr>() {
+        Ok(addr) if addr.ip().is_unspecified() => {
+            let (host, port) = (server.clone(), addr.port());
+            format!(", reached at {}", HostPort { host, port })
+        }
+        _ => String::new(),
     }
 }
 

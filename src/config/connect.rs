@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{ClientConfig, UDP_IDLE, credential, server_addrs, trust::trust, tuning, upstreams};
+use super::{
+    ClientConfig, UDP_IDLE, credential, server_addrs, ticket, trust::trust, tuning, upstreams,
+};
 use crate::cli::{ConnectFlags, IdleFlags};
 use crate::tls::Trust;
 use crate::tunnel::{Direction, HostPort, Listen, Target, Tunnel};
@@ -23,7 +25,13 @@ pub struct ConnectConfig {
 
 impl ConnectConfig {
     /// Checks what was typed, as far as it is needed for going through a client that runs.
-    pub fn new(flags: ConnectFlags) -> Result<Self> {
+    pub fn new(mut flags: ConnectFlags) -> Result<Self> {
+        let otherwise = !flags.server_addr.is_empty();
+        if let Some(addrs) =
+            ticket::redeem(None, otherwise, &mut flags.credential, &mut flags.trust)?
+        {
+            flags.server_addr = addrs;
+        }
         let target: Target = flags
             .target
             .parse()

@@ -10,11 +10,13 @@ use bytes::Bytes;
 use tokio::time::timeout;
 use tracing::{Span, debug};
 
+use super::counted::Counted;
 use super::flow::{OPENING, TUNNEL};
 use super::guest::Guest;
 use super::local::Complaints;
-use crate::access::{Access, Held, is_bench};
+use crate::access::{Access, is_bench};
 use crate::connector::{self, DialError};
+use crate::metrics;
 use crate::relay::relay;
 use crate::socket::{Socket, UdpPort};
 use crate::transport::{Receiver, ResetCode, Sender};
@@ -24,7 +26,7 @@ use crate::wire::{CONNECTED, Decoded, FlowHeader, NO_TUNNEL};
 /// A tunnel whose targets this side dials.
 #[derive(Debug)]
 pub(super) struct Dialed {
-    name: String,
+    pub(super) count: Arc<metrics::Tunnel>,
     target: Target,
     /// The client that it is for, which bounds the targets; none where the tunnel is our own.
     guest: Option<Arc<Guest>>,
@@ -35,9 +37,13 @@ pub(super) struct Dialed {
 pub(super) type Refusal = (ResetCode, String);
 
 impl Dialed {
-    pub(super) fn new(name: String, target: Target, guest: Option<Arc<Guest>>) -> Self {
+    pub(super) fn new(
+        count: Arc<metrics::Tunnel>,
+        target: Target,
+        guest: Option<Arc<Guest>>,
+    ) -> Self {
         Self {
-            name,
+            count,
             target,
             guest,
             complaints: Complaints::default(),
@@ -45,8 +51,8 @@ impl Dialed {
     }
 
     /// What stands for flows of a client's own, with the number that goes with them.
-    pub(super) fn without_tunnel(guest: Arc<Guest>) -> (u32, Self) {
-        let dialed = Self::new("rstun connect".into(), Target::Asked, Some(guest));
+    pub(super) fn without_tunnel(count: Arc<metrics::Tunnel>, guest: Arc<Guest>) -> (u32, Self) {
+        let dialed = Self::new(count, Target::Asked, Some(guest));
         (NO_TUNNEL, dialed)
     }
 
@@ -141,9 +147,9 @@ impl Dialed {
         if code == ResetCode::NotAllowed {
             self.deny(target, why);
         }
-        let name = &self.name;
+        self.count.refuse(code.into());
         self.complaints
-            .say(|| format!("{name}: cannot reach {target}: {why}"));
+            .say(&self.count, || format!("cannot reach {target}: {why}"));
     }
 }
 
@@ -183,14 +189,18 @@ pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialed: &HashMap<u3
     let Some((dialed, target)) = find(&header, dialed) else {
         return refuse(tx, rx, ResetCode::NotAllowed);
     };
-    Span::current().record(TUNNEL, &dialed.name);
+    Span::current().record(TUNNEL, &dialed.count.text);
     let held = match &dialed.guest {
         None => None,
         Some(guest) => match guest.identity.take_flow() {
-            None => return refuse(tx, rx, ResetCode::TooMany),
+            None => {
+                dialed.count.refuse(metrics::Refusal::TooMany);
+                return refuse(tx, rx, ResetCode::TooMany);
+            }
             held => held,
         },
     };
+    let counted = Counted::new(&dialed.count, held);
     let socket = tokio::select! {
         // In a box, for it is larger than what comes after it, and soon over.
         socket = Box::pin(dialed.dial(target)) => socket,
@@ -208,11 +218,10 @@ pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialed: &HashMap<u3
     if asked && tx.write(Bytes::from_static(&[CONNECTED])).await.is_err() {
         return;
     }
-    let pace = held.as_ref().map(Held::pace);
     let peer = socket.peer_addr();
     tokio::select! {
         biased;
-        outcome = relay(socket, tx, rx, pace) => match outcome {
+        outcome = relay(socket, tx, rx, counted.pace(), &counted) => match outcome {
             Ok(()) => debug!("done"),
             Err(e) => debug!("{e}"),
         },

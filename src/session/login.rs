@@ -3,6 +3,7 @@
 //! The client's holds its proof and all of its tunnels, so that a session is up one round trip
 //! after the handshake. It is all or nothing: if one tunnel is refused there is no session.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::control::Control;
@@ -10,6 +11,7 @@ use super::welcome::Newcomer;
 use super::{Role, Session, SessionError};
 use crate::access::{ChannelBinding, Claim, Credential, EXPORTER_LABEL, Registry};
 use crate::audit;
+use crate::metrics::Account;
 use crate::transport::{CloseCode, Connection, Lost};
 use crate::tunnel::{Direction, Half, Tunnel};
 use crate::wire::{self, Grant, Login, Message, Request};
@@ -28,14 +30,15 @@ pub struct LoggedIn {
 
 /// Logs in to a server.
 ///
-/// A UDP flow is over after `udp_idle` of silence, unless its tunnel says otherwise. It has no
-/// deadline of its own. Not cancel-safe: the connection is to be dropped.
+/// A UDP flow is over after `udp_idle` of silence, unless its tunnel says otherwise. What goes through
+/// the tunnels is counted in `account`. It has no deadline of its own. Not cancel-safe: the connection is to be dropped.
 pub async fn login(
     connection: Connection,
     credential: &Credential,
     instance: Instance,
     tunnels: &[Tunnel],
     udp_idle: Duration,
+    account: Arc<Account>,
 ) -> Result<LoggedIn, SessionError> {
     let binding = binding(&connection)?;
     let mut control = Control::new(connection.open().await?);
@@ -81,6 +84,7 @@ pub async fn login(
     let listeners = Vec::new();
     let session = Session::new(
         Role::Client,
+        account,
         connection,
         control,
         dialed,

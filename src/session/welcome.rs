@@ -14,8 +14,9 @@ use crate::access::{Access, Held, Identity, is_bench};
 use crate::audit;
 use crate::connector;
 use crate::listener::{Listener, Ports};
+use crate::metrics::{Account, Metrics};
 use crate::transport::{CloseCode, Connection};
-use crate::tunnel::{Half, Listen, Target};
+use crate::tunnel::{Half, Listen, ProxyHeader, Target};
 use crate::wire::{Grant, Login, Message, Request};
 
 /// Longest that the server looks for what a name stands for that is not listed itself.
@@ -38,17 +39,28 @@ pub struct Newcomer {
 }
 
 /// What became of the tunnels that a client asked for.
-#[derive(Default)]
 struct Opened {
     grants: Vec<Grant>,
     dialed: Vec<(u32, String, Target)>,
     listeners: Vec<(u32, Local, Arc<Listener>)>,
     held: Option<Held>,
+    account: Arc<Account>,
     /// Whether something was not to be had because another session has it.
     taken: bool,
 }
 
 impl Opened {
+    fn new(account: Arc<Account>) -> Self {
+        Self {
+            grants: Vec::new(),
+            dialed: Vec::new(),
+            listeners: Vec::new(),
+            held: None,
+            account,
+            taken: false,
+        }
+    }
+
     async fn dial(&mut self, number: u32, name: String, target: &Target, access: &Access) -> Grant {
         match may_reach(access, target).await {
             Ok(()) => {
@@ -62,13 +74,16 @@ impl Opened {
     fn listen(
         &mut self,
         number: u32,
-        local: Local,
-        listen: &Listen,
+        name: &str,
+        (listen, proxy): (&Listen, Option<ProxyHeader>),
         bound: io::Result<Arc<Listener>>,
     ) -> Grant {
         match bound {
             Ok(listener) => {
                 let addr = listener.local_addr();
+                let count = self.account.listened(name);
+                count.listens_at(&listener.to_string());
+                let local = Local::new(count, listen, proxy);
                 self.listeners.push((number, local, listener));
                 addr.map_or(Grant::Open, Grant::Listening)
             }
@@ -105,15 +120,16 @@ impl Newcomer {
     /// sessions that are dead, and then it is tried once more.
     pub async fn welcome(
         mut self,
+        metrics: &Arc<Metrics>,
         ports: &Ports,
         udp_idle: Duration,
         make_room: impl AsyncFnOnce(),
     ) -> Result<Session, SessionError> {
-        let mut opened = self.open(ports).await;
+        let mut opened = self.open(metrics, ports).await;
         if opened.taken {
             drop(opened);
             make_room().await;
-            opened = self.open(ports).await;
+            opened = self.open(metrics, ports).await;
         }
         let tunnels = self.tunnels.iter().map(Request::to_string);
         let refused: Vec<_> = opened
@@ -139,6 +155,7 @@ impl Newcomer {
         let guest = Guest::new(self.identity, from, self.tunnels, self.changes, held);
         Ok(Session::new(
             Role::Server(Arc::new(guest)),
+            opened.account,
             self.connection,
             self.control,
             opened.dialed,
@@ -147,8 +164,8 @@ impl Newcomer {
         ))
     }
 
-    async fn open(&mut self, ports: &Ports) -> Opened {
-        let mut opened = Opened::default();
+    async fn open(&mut self, metrics: &Arc<Metrics>, ports: &Ports) -> Opened {
+        let mut opened = Opened::new(Account::new(metrics, self.identity.name()));
         let access = self.changes.borrow_and_update().clone();
         opened.held = self.identity.take_tunnels(self.tunnels.len());
         if opened.held.is_none() {
@@ -162,16 +179,13 @@ impl Newcomer {
             let name = tunnel.to_string();
             let grant = match &tunnel.half {
                 Half::Dial(target) => opened.dial(number, name, target, &access).await,
-                Half::Listen(listen, proxy) => {
-                    let local = Local::new(name, listen, *proxy);
-                    match access.may_listen(listen) {
-                        Err(why) => Grant::Refused(why),
-                        Ok(()) => {
-                            let bound = ports.bind(self.identity.name(), listen);
-                            opened.listen(number, local, listen, bound)
-                        }
+                Half::Listen(listen, proxy) => match access.may_listen(listen) {
+                    Err(why) => Grant::Refused(why),
+                    Ok(()) => {
+                        let bound = ports.bind(self.identity.name(), listen);
+                        opened.listen(number, &name, (listen, *proxy), bound)
                     }
-                }
+                },
             };
             opened.grants.push(grant);
         }

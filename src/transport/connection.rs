@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::quic;
-use super::{CloseCode, Description, Lost, Receiver, Sender};
+use super::{CloseCode, Description, Lost, Receiver, Sender, Stats};
 use crate::tls::Fingerprint;
 
 /// An encrypted connection to a peer. Clones are the same connection.
@@ -93,10 +93,10 @@ impl Connection {
         }
     }
 
-    /// How many datagrams have left this side, and how many of the peer's have come.
-    pub fn datagrams(&self) -> (u64, u64) {
+    /// What it has measured and counted so far.
+    pub fn stats(&self) -> Stats {
         match self {
-            Self::Quic(inner) => inner.datagrams(),
+            Self::Quic(inner) => inner.stats(),
         }
     }
 

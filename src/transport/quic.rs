@@ -15,7 +15,7 @@ mod stream;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use std::{fmt, io};
 
@@ -35,7 +35,7 @@ use self::path::Path;
 use self::probe::Leeway;
 use self::punctual::Punctual;
 use self::socket::BatchSocket;
-use super::{CloseCode, Congestion, Description, Lost, Tuning};
+use super::{CloseCode, Congestion, Description, Lost, Stats, Tuning};
 use crate::tls::Fingerprint;
 use crate::tunnel::ListenAddr;
 
@@ -139,13 +139,13 @@ impl Endpoint {
 
     /// Whether no other process has the port too.
     pub(super) fn is_alone(&self) -> bool {
-        self.alone.load(Relaxed)
+        self.alone.load(Ordering::Relaxed)
     }
 
     /// Takes the whole port, after the other socket there is closed.
     pub(super) fn claim(&self) {
         generation::claim(&self.socket);
-        self.alone.store(true, Relaxed);
+        self.alone.store(true, Ordering::Relaxed);
     }
 
     /// The address that was bound, with its real port.
@@ -273,6 +273,10 @@ pub struct Connection {
     own: Option<Own>,
     credit: Arc<Credit>,
     leeway: Arc<Leeway>,
+    /// Datagrams that are nobody's payload: sent, and received.
+    probes: Arc<[AtomicU64; 2]>,
+    /// Room for datagrams to wait in while none does, in bytes.
+    datagram_room: usize,
 }
 
 /// A socket that is one connection's alone.
@@ -292,10 +296,12 @@ impl Connection {
         leeway: Arc<Leeway>,
     ) -> Self {
         Self {
+            datagram_room: inner.datagram_send_buffer_space(),
             inner,
             own,
             credit: Arc::new(Credit::new(bulk)),
             leeway,
+            probes: Arc::default(),
         }
     }
 
@@ -365,13 +371,31 @@ impl Connection {
             if !datagram.is_empty() {
                 return Ok(datagram);
             }
+            self.probes[1].fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// How many datagrams have left this side, and how many of the peer's have come.
-    pub fn datagrams(&self) -> (u64, u64) {
+    /// What it has measured and counted so far.
+    pub fn stats(&self) -> Stats {
         let stats = self.inner.stats();
-        (stats.frame_tx.datagram, stats.frame_rx.datagram)
+        let probes = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        Stats {
+            transport: "quic",
+            rtt: stats.path.rtt,
+            window: stats.path.cwnd,
+            udp_payload: stats.path.current_mtu,
+            packets_sent: stats.path.sent_packets,
+            packets_lost: stats.path.lost_packets,
+            datagrams_sent: stats
+                .frame_tx
+                .datagram
+                .saturating_sub(probes(&self.probes[0])),
+            datagrams_received: stats
+                .frame_rx
+                .datagram
+                .saturating_sub(probes(&self.probes[1])),
+            datagrams_wait: self.inner.datagram_send_buffer_space() < self.datagram_room,
+        }
     }
 
     fn halves(&self, send: quinn::SendStream, recv: quinn::RecvStream) -> (Sender, Receiver) {
@@ -402,6 +426,7 @@ impl Connection {
     /// Sends something small that the peer has to acknowledge, whatever is in flight.
     pub fn probe(&self) {
         self.leeway.widen();
+        self.probes[0].fetch_add(1, Ordering::Relaxed);
         // Only a connection that is lost takes none.
         let _ = self.inner.send_datagram(Bytes::new());
     }

@@ -106,6 +106,7 @@ impl Site {
             .env_remove("XDG_CONFIG_HOME")
             .env_remove("XDG_STATE_HOME")
             .env_remove("RSTUN_PASSWORD")
+            .env_remove("RSTUN_TICKET")
             .env_remove("CONFIGURATION_DIRECTORY")
             .env_remove("STATE_DIRECTORY")
             .env_remove("RUST_LOG")

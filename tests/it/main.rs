@@ -8,6 +8,8 @@
 mod architecture;
 mod asked_for;
 mod bad_input;
+#[cfg(target_os = "linux")]
+mod balancers;
 mod bench;
 mod changes;
 mod concurrent;
@@ -18,6 +20,7 @@ mod end_of_flow;
 mod exhaustion;
 #[cfg(target_os = "linux")]
 mod fairness;
+mod first_run;
 #[cfg(target_os = "linux")]
 mod floods;
 mod generated;
@@ -59,6 +62,7 @@ mod strangers;
 #[cfg(target_os = "linux")]
 mod systemd;
 mod takeover;
+mod ticket;
 mod trust;
 mod udp;
 mod udp_programs;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rstun::access::{Credential, Password};
+use rstun::metrics::Account;
 use rstun::session;
 use rstun::tls::Trust;
 use rstun::transport::{self, Congestion, Connection, Tuning};
@@ -385,7 +386,15 @@ fn hostile<T>(
         let credential = Credential::Password(password);
         let tunnels = Mapping::parse(Direction::Out, &format!("udp://9^{target}")).expect("one");
         let idle = Duration::from_secs(60);
-        let login = session::login(connection.clone(), &credential, [9; 16], &tunnels, idle);
+        let account = Account::new(&Arc::default(), "");
+        let login = session::login(
+            connection.clone(),
+            &credential,
+            [9; 16],
+            &tunnels,
+            idle,
+            account,
+        );
         let _session = login.await.expect("a session");
         let acted = tokio::time::timeout(DEADLINE, act(connection));
         acted.await.expect("an end in time")
