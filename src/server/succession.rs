@@ -35,7 +35,7 @@ pub async fn sockets(predecessor: &Predecessor) -> Result<Bound> {
         let socket = passed.ok_or(io::ErrorKind::InvalidData)?;
         match offer {
             Offer::Udp { generation } => {
-                bound.udp = Some(socket.into());
+                bound.udp.push(socket.into());
                 bound.generation = Generation::second(generation);
             }
             Offer::Tcp => bound.tcp = Some(socket.into()),
@@ -125,7 +125,7 @@ impl Server {
     /// Has a new process serve, where no client arrives yet.
     async fn begin(&self, successor: &Successor) -> io::Result<()> {
         let bound = self.endpoint.for_successor()?;
-        if let Some(udp) = bound.udp {
+        for udp in bound.udp {
             let generation = bound.generation.to_byte();
             let offer = Offer::Udp { generation };
             successor.offer(&offer, Some(udp.into())).await?;

@@ -17,8 +17,8 @@ pub struct Endpoint {
 /// A server's sockets, as far as they are bound already.
 #[derive(Debug, Default)]
 pub struct Bound {
-    /// For QUIC.
-    pub udp: Option<UdpSocket>,
+    /// For QUIC, the first being the one that clients begin with.
+    pub udp: Vec<UdpSocket>,
     /// For what goes through TCP.
     pub tcp: Option<TcpListener>,
     /// Which of two servers at that port this one is.
@@ -49,9 +49,9 @@ impl Endpoint {
     /// The sockets for a process that takes this one's place. Until [`Endpoint::steer`] no client
     /// arrives there.
     pub fn for_successor(&self) -> io::Result<Bound> {
-        let (udp, generation) = self.quic.second_socket()?;
+        let (udp, generation) = self.quic.second_sockets()?;
         Ok(Bound {
-            udp: Some(udp),
+            udp,
             tcp: None,
             generation,
         })

@@ -5,7 +5,9 @@ mod credit;
 mod generation;
 mod moderation;
 mod narrowing;
+mod own;
 mod path;
+mod ports;
 mod probe;
 mod punctual;
 mod reassembly;
@@ -13,17 +15,17 @@ mod slumber;
 mod socket;
 mod stream;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use std::{fmt, io};
 
 use aws_lc_rs::hmac;
 use bytes::Bytes;
 use quinn::congestion::{Cubic, NewReno};
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ConnectionError, EndpointConfig, TransportErrorCode, VarInt};
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{AsyncUdpSocket, ConnectionError, EndpointConfig, TransportErrorCode, VarInt};
 use rustls::AlertDescription;
 use rustls::pki_types::CertificateDer;
 use tracing::trace;
@@ -31,7 +33,9 @@ use tracing::trace;
 use self::credit::{Credit, FIRST_WINDOW, GROWTH};
 use self::generation::Ids;
 use self::moderation::Bulk;
+use self::own::Own;
 use self::path::Path;
+use self::ports::ManyPorts;
 use self::probe::Leeway;
 use self::punctual::Punctual;
 use self::socket::BatchSocket;
@@ -42,6 +46,7 @@ use crate::tunnel::ListenAddr;
 #[doc(hidden)]
 pub use congestion::BareController;
 pub use generation::Generation;
+pub(super) use own::connect;
 pub(super) use stream::{Receiver, Sender};
 
 /// Flows that a peer may have open at once, after login.
@@ -78,8 +83,8 @@ pub(super) struct Endpoint {
     tuning: Tuning,
     bulk: Arc<Bulk>,
     addr: SocketAddr,
-    /// The socket once more, and which of two at the port it is.
-    socket: UdpSocket,
+    /// Its sockets once more, and which of two servers at their ports it is.
+    sockets: Vec<UdpSocket>,
     generation: Generation,
     /// Whether there is no other.
     alone: Arc<AtomicBool>,
@@ -92,17 +97,19 @@ impl Endpoint {
     /// 10.3), so that a server with the same secret can end the connections of one that died.
     pub(super) fn bind(
         addr: ListenAddr,
-        (bound, generation): (Option<UdpSocket>, Generation),
+        (bound, generation): (Vec<UdpSocket>, Generation),
         tls: rustls::ServerConfig,
         secret: [u8; 32],
         tuning: Tuning,
     ) -> io::Result<Self> {
-        let socket = match bound {
-            Some(socket) => socket::tune(socket),
-            None => socket::bind(addr)?,
+        let sockets = match bound.is_empty() {
+            false => bound.into_iter().map(socket::tune).collect(),
+            true => bind_all(addr, tuning.hop.more_ports)?,
         };
+        let held = sockets.iter().map(UdpSocket::try_clone);
+        let held = held.collect::<io::Result<Vec<_>>>()?;
         let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
-        let addr = socket.local_addr()?;
+        let addr = sockets[0].local_addr()?;
         let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &secret)));
         let cid_key = u64::from_le_bytes(std::array::from_fn(|i| secret[i]));
         let alone = Arc::new(AtomicBool::new(generation.is_alone()));
@@ -114,8 +121,13 @@ impl Endpoint {
         let server = quinn::ServerConfig::with_crypto(Arc::new(tls));
         let bulk = Arc::default();
         Ok(Self {
-            socket: socket.try_clone()?,
-            inner: endpoint(config, Some(server.clone()), socket, &bulk)?,
+            sockets: held,
+            inner: quinn::Endpoint::new_with_abstract_socket(
+                config,
+                Some(server.clone()),
+                joined(sockets, &bulk)?,
+                Arc::new(Punctual),
+            )?,
             server,
             tuning,
             bulk,
@@ -125,16 +137,17 @@ impl Endpoint {
         })
     }
 
-    /// A second socket at the same port, and the generation of whoever gets it. Until
+    /// A second socket at each port, and the generation of whoever gets them. Until
     /// [`Endpoint::steer`] nothing arrives there.
-    pub(super) fn second_socket(&self) -> io::Result<(UdpSocket, Generation)> {
-        let socket = generation::second_socket(&self.socket)?;
-        Ok((socket, self.generation.next()))
+    pub(super) fn second_sockets(&self) -> io::Result<(Vec<UdpSocket>, Generation)> {
+        let sockets = self.sockets.iter().map(generation::second_socket);
+        Ok((sockets.collect::<io::Result<_>>()?, self.generation.next()))
     }
 
-    /// Lets new connections arrive at the second socket.
+    /// Lets new connections arrive at the second sockets.
     pub(super) fn steer(&self) -> io::Result<()> {
-        generation::steer(&self.socket, self.generation)
+        let mut sockets = self.sockets.iter();
+        sockets.try_for_each(|socket| generation::steer(socket, self.generation))
     }
 
     /// Whether no other process has the port too.
@@ -144,7 +157,7 @@ impl Endpoint {
 
     /// Takes the whole port, after the other socket there is closed.
     pub(super) fn claim(&self) {
-        generation::claim(&self.socket);
+        self.sockets.iter().for_each(generation::claim);
         self.alone.store(true, Ordering::Relaxed);
     }
 
@@ -225,67 +238,18 @@ impl Attempt {
     }
 }
 
-/// Connects to a server from a new socket, by the name that its certificate should have if names
-/// matter. It has no deadline of its own. Not cancel-safe: the
-/// attempt is given up.
-pub(super) async fn connect(
-    remote: SocketAddr,
-    tls: Arc<rustls::ClientConfig>,
-    name: &str,
-    tuning: Tuning,
-) -> Result<Connection, Lost> {
-    let failed = |e: &dyn fmt::Display| Lost::Failed(e.to_string());
-    let socket = bind_towards(remote).map_err(|e| failed(&e))?;
-    let path = Path::to(remote);
-    let mut config = EndpointConfig::default();
-    config
-        .max_udp_payload_size(path.max_payload())
-        .map_err(|e| failed(&e))?;
-    let bulk = Arc::default();
-    let endpoint = endpoint(config, None, socket, &bulk).map_err(|e| failed(&e))?;
-    let tls = QuicClientConfig::try_from(tls).map_err(|e| failed(&e))?;
-    let mut client = quinn::ClientConfig::new(Arc::new(tls));
-    let leeway = Arc::default();
-    client.transport_config(Arc::new(path.config(
-        tuning,
-        &leeway,
-        RECEIVE_WINDOW,
-        MAX_FLOWS,
-        1,
-    )));
-    let connecting = endpoint
-        .connect_with(client, remote, name)
-        .map_err(|e| failed(&e))?;
-    let connection = connecting.await.map_err(lost)?;
-    let own = Own {
-        endpoint,
-        payload: path.max_payload(),
-        bulk: bulk.clone(),
-    };
-    Ok(Connection::new(connection, Some(own), bulk, leeway))
-}
-
 /// An encrypted connection to a peer. Clones are the same connection.
 #[derive(Clone, Debug)]
 pub struct Connection {
     inner: quinn::Connection,
     /// At the client.
-    own: Option<Own>,
+    own: Option<Arc<Own>>,
     credit: Arc<Credit>,
     leeway: Arc<Leeway>,
     /// Datagrams that are nobody's payload: sent, and received.
     probes: Arc<[AtomicU64; 2]>,
     /// Room for datagrams to wait in while none does, in bytes.
     datagram_room: usize,
-}
-
-/// A socket that is one connection's alone.
-#[derive(Clone, Debug)]
-struct Own {
-    endpoint: quinn::Endpoint,
-    /// Largest payload that can come, in bytes.
-    payload: u16,
-    bulk: Arc<Bulk>,
 }
 
 impl Connection {
@@ -298,7 +262,7 @@ impl Connection {
         Self {
             datagram_room: inner.datagram_send_buffer_space(),
             inner,
-            own,
+            own: own.map(Arc::new),
             credit: Arc::new(Credit::new(bulk)),
             leeway,
             probes: Arc::default(),
@@ -404,8 +368,8 @@ impl Connection {
         (sender, receiver)
     }
 
-    /// Exchanges with the peer how much each flow may send. It has to run for as long as there are
-    /// flows, and ends when the peer breaks the protocol, or the connection is lost.
+    /// Exchanges with the peer how much each flow may send, and hops if it is to. It has to run for as
+    /// long as there are flows, and ends when the peer breaks the protocol, or the connection is lost.
     pub async fn exchange_credit(&self) {
         let tell = async {
             if let Ok(stream) = self.inner.open_uni().await {
@@ -420,6 +384,15 @@ impl Connection {
         tokio::select! {
             () = tell => {}
             () = hear => {}
+            () = self.hop() => {}
+        }
+    }
+
+    /// At a client that is to hop, does so for ever.
+    async fn hop(&self) {
+        match &self.own {
+            Some(own) => own.hop(&self.inner).await,
+            None => std::future::pending().await,
         }
     }
 
@@ -442,9 +415,7 @@ impl Connection {
         let Some(own) = &self.own else {
             return Ok(());
         };
-        let socket = bind_towards(self.inner.remote_address())?;
-        let socket = BatchSocket::new(socket, own.payload.into(), own.bulk.clone(), false)?;
-        own.endpoint.rebind_abstract(Arc::new(socket))
+        own.rebind(self.inner.remote_address())
     }
 
     /// What the connection works with as of now.
@@ -487,30 +458,40 @@ impl Connection {
     }
 }
 
-/// A client's socket: any address and port of the family.
-fn bind_towards(remote: SocketAddr) -> io::Result<UdpSocket> {
-    let any: IpAddr = match remote {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+/// Binds a server's port, and so many that follow it.
+fn bind_all(addr: ListenAddr, more: u16) -> io::Result<Vec<UdpSocket>> {
+    let ports = addr.port..=addr.port + more;
+    let bind = |port| {
+        let at = ListenAddr { port, ..addr };
+        let told = |e: io::Error| match more {
+            0 => e,
+            _ => io::Error::new(e.kind(), format!("port {port}: {e}")),
+        };
+        socket::bind(at).map_err(told)
     };
-    socket::bind(SocketAddr::new(any, 0).into())
+    ports.map(bind).collect()
+}
+
+/// A server's sockets as one.
+fn joined(sockets: Vec<UdpSocket>, bulk: &Arc<Bulk>) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+    let largest = path::LARGEST_PAYLOAD.into();
+    let wrap = |socket| {
+        Ok(Arc::new(BatchSocket::new(
+            socket,
+            largest,
+            bulk.clone(),
+            true,
+        )?))
+    };
+    let mut sockets: Vec<_> = sockets.into_iter().map(wrap).collect::<io::Result<_>>()?;
+    Ok(match sockets.len() {
+        1 => sockets.remove(0),
+        _ => Arc::new(ManyPorts::new(sockets)),
+    })
 }
 
 fn varint(n: u64) -> VarInt {
     VarInt::from_u64(n).unwrap_or(VarInt::MAX)
-}
-
-fn endpoint(
-    config: EndpointConfig,
-    server: Option<quinn::ServerConfig>,
-    socket: UdpSocket,
-    bulk: &Arc<Bulk>,
-) -> io::Result<quinn::Endpoint> {
-    let runtime = Arc::new(Punctual);
-    let largest = config.get_max_udp_payload_size();
-    let public = server.is_some();
-    let socket = BatchSocket::new(socket, largest as usize, bulk.clone(), public)?;
-    quinn::Endpoint::new_with_abstract_socket(config, server, Arc::new(socket), runtime)
 }
 
 /// IPv4 clients of a socket that takes both families come with mapped addresses.
