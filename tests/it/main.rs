@@ -14,6 +14,7 @@ mod bad_input;
 mod balancers;
 mod bench;
 mod changes;
+mod check;
 #[cfg(target_os = "linux")]
 mod clock;
 mod concurrent;
