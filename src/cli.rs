@@ -13,6 +13,7 @@
 //! required: clap asks that of the command line alone, so check it in `config`. One that holds a
 //! secret itself goes into [`SECRETS`] too.
 
+mod check;
 mod client;
 #[cfg(unix)]
 mod control;
@@ -29,12 +30,18 @@ use zeroize::Zeroizing;
 
 pub use client::{ClientFlags, ConnectFlags, CredentialFlags, Mode, TrustBy, TrustFlags};
 #[cfg(unix)]
-pub use control::{RunningFlags, StopFlags};
+pub use control::{
+    MappingFlags, RunningFlags, StopFlags, TunnelAddFlags, TunnelCommand, TunnelListFlags,
+    TunnelRemoveFlags,
+};
 
 #[cfg(unix)]
 pub use service::{ServiceAction, ServiceFlags, ServiceProgram, UnitFlags};
 
-pub use layered::{SECRETS, Setting, are_rivals, arguments, check, matches, program, read};
+pub use check::{CheckFlags, Checked};
+pub use layered::{
+    SECRETS, Setting, TUNNELS, are_rivals, arguments, check, matches, program, read,
+};
 pub use ticket::TicketFlags;
 
 use self::client::client_name;
@@ -66,9 +73,15 @@ pub enum Command {
     Client(ClientFlags),
     /// Connect standard input and output to a target at the server's side, once
     Connect(ConnectFlags),
+    /// Change or show the tunnels of a client that runs
+    #[cfg(unix)]
+    #[command(subcommand)]
+    Tunnel(TunnelCommand),
     /// Have a server or a client that runs end in order
     #[cfg(unix)]
     Stop(StopFlags),
+    /// Check a server's or a client's flags and files, and the way to the server, step by step
+    Check(CheckFlags),
     /// Print what a client needs to know of the server here, as one word
     Ticket(TicketFlags),
     /// Have systemd run a server or a client
@@ -90,7 +103,8 @@ pub struct ServerFlags {
     #[command(flatten)]
     pub config: ConfigFlags,
 
-    /// UDP address to listen on; a bare port means all addresses
+    /// UDP address to listen on; a bare port means all addresses, and a range 6060-6099 all of its
+    /// ports, for clients to change between
     #[arg(long, value_name = "[IP:]PORT", default_value = "6060")]
     pub addr: String,
 

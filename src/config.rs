@@ -3,6 +3,7 @@
 //! After this module nothing is missing: no defaults and no sentinels further down. Whatever is
 //! wrong with a command line or the files it names is found here, before anything is started.
 
+mod checked;
 mod clients;
 mod connect;
 mod file;
@@ -36,12 +37,14 @@ use crate::keygen::{self, Wanted};
 use crate::privileges::Account;
 use crate::secret;
 use crate::tls::{ClientIdentity, ServerIdentity, Trust};
-use crate::transport::{Congestion, Tuning};
+use crate::transport::{Congestion, Hop, Tuning};
 use crate::tunnel::{HostPort, ListenAddr, Tunnel};
 
+pub use checked::Checked;
 pub use clients::ClientsFile;
 pub use connect::ConnectConfig;
 pub use settings::{Asked, NotUnderstood, Origins, read};
+pub use tunnels::{Mistakes, mappings};
 
 /// The port of a server's that is written without one.
 const DEFAULT_PORT: u16 = 6060;
@@ -97,10 +100,8 @@ impl ServerConfig {
             (Some(_), false) => None,
             _ => Some(identity.password(flags.password)?),
         };
-        let addr = flags
-            .addr
-            .parse()
-            .with_context(|| format!("--addr {}", flags.addr))?;
+        let (addr, more_ports) =
+            ListenAddr::of_server(&flags.addr).with_context(|| format!("--addr {}", flags.addr))?;
         let all = password.as_ref();
         let all = all.filter(|_| flags.qr || (identity.state.is_some() && !given));
         let invitation = all.map(|all| invitation::of_all(&identity, all, addr, flags.qr));
@@ -115,7 +116,13 @@ impl ServerConfig {
             password: password.map(|password| (password, access)),
             invitation,
             clients,
-            tuning: tuning(&flags.congestion, &flags.idle),
+            tuning: Tuning {
+                hop: Hop {
+                    interval: None,
+                    more_ports,
+                },
+                ..tuning(&flags.congestion, &flags.idle)
+            },
             drain: Duration::from_secs(flags.drain.seconds),
             udp_idle: Duration::from_secs(flags.udp.timeout),
             allow_bench: flags.allow_bench,
@@ -134,6 +141,8 @@ impl ServerConfig {
 pub struct Upstream {
     /// Where it is; a name is resolved anew each time.
     pub addr: HostPort,
+    /// How many ports that follow this one are the server's too.
+    pub more_ports: u16,
     /// What makes it the right one.
     pub trust: Trust,
 }
@@ -147,7 +156,7 @@ pub struct ClientConfig {
     pub all_servers: bool,
     /// What proves who we are.
     pub credential: Credential,
-    /// At least one.
+    /// None where it was said that they come later.
     pub tunnels: Vec<Tunnel>,
     /// How connections work.
     pub tuning: Tuning,
@@ -182,7 +191,13 @@ impl ClientConfig {
             servers: upstreams(addrs, &flags.trust)?,
             all_servers: flags.all_servers,
             credential: credential(flags.credential)?,
-            tuning: tuning(&flags.congestion, &flags.idle),
+            tuning: Tuning {
+                hop: Hop {
+                    interval: flags.hop.interval.map(Duration::from_secs),
+                    more_ports: 0,
+                },
+                ..tuning(&flags.congestion, &flags.idle)
+            },
             drain: Duration::from_secs(flags.drain.seconds),
             udp_idle: Duration::from_secs(flags.udp.timeout),
             control: true,
@@ -190,23 +205,31 @@ impl ClientConfig {
     }
 }
 
-/// The servers as they were typed, with their ports.
-fn server_addrs(texts: &[String]) -> Result<Vec<HostPort>> {
-    let mut addrs = Vec::new();
+/// The servers as they were typed, each with how many ports it has beside the first.
+fn server_addrs(texts: &[String]) -> Result<Vec<(HostPort, u16)>> {
+    let mut addrs: Vec<(HostPort, u16)> = Vec::new();
     for text in texts {
-        let flag = || format!("--server-addr {text}");
-        let addr = HostPort::with_default_port(text, DEFAULT_PORT).with_context(flag)?;
-        ensure!(!addrs.contains(&addr), "{}: it is there twice", flag());
-        addrs.push(addr);
+        let (addr, more_ports) = server_addr(text)?;
+        let known = addrs.iter().any(|(known, _)| *known == addr);
+        ensure!(!known, "--server-addr {text}: it is there twice");
+        addrs.push((addr, more_ports));
     }
     Ok(addrs)
 }
 
+fn server_addr(text: &str) -> Result<(HostPort, u16)> {
+    HostPort::of_server(text, DEFAULT_PORT).with_context(|| format!("--server-addr {text}"))
+}
+
 /// The servers, each with what makes it the right one.
-fn upstreams(addrs: Vec<HostPort>, flags: &TrustFlags) -> Result<Vec<Upstream>> {
-    let upstream = |addr| {
+fn upstreams(addrs: Vec<(HostPort, u16)>, flags: &TrustFlags) -> Result<Vec<Upstream>> {
+    let upstream = |(addr, more_ports)| {
         let trust = trust(flags, Some(&addr))?;
-        Ok(Upstream { addr, trust })
+        Ok(Upstream {
+            addr,
+            more_ports,
+            trust,
+        })
     };
     addrs.into_iter().map(upstream).collect()
 }
@@ -215,6 +238,7 @@ pub(crate) fn tuning(congestion: &CongestionFlags, idle: &IdleFlags) -> Tuning {
     Tuning {
         congestion: congestion.control.into(),
         idle_timeout: Duration::from_secs(idle.seconds),
+        hop: Hop::default(),
     }
 }
 
@@ -256,8 +280,8 @@ impl Remote {
             );
             return Ok(None);
         };
-        let server = HostPort::with_default_port(&addr, DEFAULT_PORT)
-            .with_context(|| format!("--server-addr {addr}"))?;
+        // The first of its ports will do.
+        let (server, _) = server_addr(&addr)?;
         Ok(Some(Self {
             trust: trust(&flags.trust, Some(&server))?,
             server,

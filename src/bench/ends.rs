@@ -85,6 +85,7 @@ impl Ends {
         let config = ClientConfig {
             servers: vec![Upstream {
                 addr: remote.server.clone(),
+                more_ports: 0,
                 trust: remote.trust.clone(),
             }],
             all_servers: false,

@@ -49,8 +49,8 @@ pub struct ClientFlags {
     #[arg(value_name = "TICKET", conflicts_with = "ticket_file", conflicts_with_all = INSTEAD_OF_TICKET)]
     pub ticket: Option<Hidden>,
 
-    /// Server to connect to, repeatable; the port is 6060 if left out. The first that can be had is
-    /// used, and the others stand by
+    /// Server to connect to, repeatable; the port is 6060 if left out, and any of a range 6060-6099.
+    /// The first server that can be had is used, and the others stand by
     #[arg(long, value_name = "HOST[:PORT]")]
     pub server_addr: Vec<String>,
 
@@ -80,6 +80,10 @@ pub struct ClientFlags {
     #[arg(short = 'D', long, value_name = "[SCHEME://][IP:]PORT")]
     pub dynamic: Vec<String>,
 
+    /// Whether it may begin without any, which only a file can say.
+    #[arg(skip)]
+    pub tunnels_later: bool,
+
     /// Who we are to the server
     #[command(flatten)]
     pub credential: CredentialFlags,
@@ -99,6 +103,10 @@ pub struct ClientFlags {
     /// When UDP flows end
     #[command(flatten)]
     pub udp: UdpFlags,
+
+    /// When it moves to another port
+    #[command(flatten)]
+    pub hop: HopFlags,
 
     /// How it ends
     #[command(flatten)]
@@ -144,6 +152,19 @@ pub struct ConnectFlags {
     /// How much a connection has in flight
     #[command(flatten)]
     pub congestion: CongestionFlags,
+}
+
+/// When a client moves to another port.
+#[derive(Args, Debug)]
+pub struct HopFlags {
+    /// Move to a new local port after so long, a quarter more or less, and to another of the server's
+    /// if its address has a range of them; flows go on
+    #[arg(
+        long = "hop-interval",
+        value_name = "SECONDS",
+        value_parser = clap::value_parser!(u64).range(1..=86_400)
+    )]
+    pub interval: Option<u64>,
 }
 
 /// Who a client is to the server: one who knows the password, if nothing else is said.

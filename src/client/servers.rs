@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use super::ClientError;
 use super::failover::{Failover, Outlook, Policy};
 use super::keeper::{Keeper, News, Outcome};
+use super::tunnels::Book;
 use crate::config::ClientConfig;
 use crate::metrics::Account;
 use crate::session::Opener;
@@ -38,12 +39,15 @@ impl Servers {
     /// What is carried counts in this account.
     pub(super) fn new(
         config: ClientConfig,
+        book: &Book,
         stop: CancellationToken,
         account: &Arc<Account>,
     ) -> Result<Self> {
         let config = Arc::new(config);
-        let keeper =
-            |upstream| Keeper::new(upstream, config.clone(), stop.clone(), account.clone());
+        let keeper = |upstream| {
+            let (config, book) = (config.clone(), book.clone());
+            Keeper::new(upstream, config, book, stop.clone(), account.clone())
+        };
         Ok(Self {
             keepers: config
                 .servers
@@ -203,7 +207,7 @@ impl Running {
         match news {
             News::Up(opener) => {
                 let rtt = opener.rtt();
-                stay.session = Some(opener);
+                stay.session = Some(*opener);
                 self.reasons[server] = None;
                 self.failover.up(server, rtt);
             }

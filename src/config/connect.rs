@@ -20,6 +20,8 @@ pub struct ConnectConfig {
     pub servers: Vec<HostPort>,
     /// What makes a server the right one, as far as that was said.
     pub trust: Option<Trust>,
+    /// These with how many ports they have beside.
+    addrs: Vec<(HostPort, u16)>,
     flags: ConnectFlags,
 }
 
@@ -40,7 +42,8 @@ impl ConnectConfig {
             !matches!(target, Target::Udp(_)),
             "target {target}: standard input and output are streams of bytes, not UDP packets"
         );
-        let servers = server_addrs(&flags.server_addr)?;
+        let addrs = server_addrs(&flags.server_addr)?;
+        let servers: Vec<_> = addrs.iter().map(|(addr, _)| addr.clone()).collect();
         let trust = match (flags.trust.is_given(), servers.first()) {
             (true, server) => Some(trust(&flags.trust, server)?),
             // Only a connection of its own needs what is missing here.
@@ -51,6 +54,7 @@ impl ConnectConfig {
             target,
             servers,
             trust,
+            addrs,
             flags,
         })
     }
@@ -63,7 +67,7 @@ impl ConnectConfig {
              `rstun client`",
         );
         Ok(ClientConfig {
-            servers: upstreams(self.servers, &self.flags.trust)?,
+            servers: upstreams(self.addrs, &self.flags.trust)?,
             all_servers: false,
             credential: credential(self.flags.credential)?,
             tunnels: vec![Tunnel {

@@ -72,7 +72,10 @@ impl Invitation {
             port => port,
         };
         let public = flags.public.iter().map(|addr| {
-            HostPort::with_default_port(addr, default).with_context(|| format!("--addr {addr}"))
+            let read = HostPort::of_server(addr, default);
+            let read = read.with_context(|| format!("--addr {addr}"));
+            // Of a range of ports the first will do.
+            read.map(|(first, _)| first)
         });
         Ok(Self {
             public: public.collect::<Result<_>>()?,

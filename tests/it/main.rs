@@ -12,6 +12,7 @@ mod bad_input;
 mod balancers;
 mod bench;
 mod changes;
+mod check;
 mod concurrent;
 mod connect;
 mod drain;
@@ -25,6 +26,8 @@ mod first_run;
 mod floods;
 mod generated;
 mod harness;
+#[cfg(target_os = "linux")]
+mod hop;
 mod hostile;
 mod http_proxy;
 mod identities;
