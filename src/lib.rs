@@ -55,6 +55,7 @@ pub mod privileges;
 pub mod proxy;
 mod quota;
 pub mod relay;
+pub mod roaming;
 pub mod secret;
 pub mod server;
 #[cfg(unix)]
