@@ -28,7 +28,7 @@ use zeroize::Zeroizing;
 
 pub use client::{ClientFlags, ConnectFlags, CredentialFlags, Mode, TrustBy, TrustFlags};
 #[cfg(unix)]
-pub use control::{RunningFlags, StopFlags};
+pub use control::{RunningFlags, StatusFlags, StopFlags};
 
 #[cfg(unix)]
 pub use service::{ServiceAction, ServiceFlags, ServiceProgram, UnitFlags};
@@ -67,6 +67,9 @@ pub enum Command {
     /// Have a server or a client that runs end in order
     #[cfg(unix)]
     Stop(StopFlags),
+    /// Show how a server or a client is that runs
+    #[cfg(unix)]
+    Status(StatusFlags),
     /// Have systemd run a server or a client
     #[cfg(unix)]
     Service(ServiceFlags),
@@ -140,6 +143,10 @@ pub struct ServerFlags {
     #[arg(long, value_name = "FILE")]
     pub audit_log: Option<PathBuf>,
 
+    /// Where it can be watched
+    #[command(flatten)]
+    pub web: WebFlags,
+
     /// What is logged
     #[command(flatten)]
     pub log: LogFlags,
@@ -148,6 +155,23 @@ pub struct ServerFlags {
     #[cfg(unix)]
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
+}
+
+/// Where a program can be watched by HTTP.
+#[derive(Args, Debug)]
+pub struct WebFlags {
+    /// TCP address for the status page at / and Prometheus' /metrics; a bare port is at 127.0.0.1
+    #[arg(long, value_name = "[IP:]PORT")]
+    pub metrics: Option<String>,
+
+    /// File with the token that both of them ask for [default: metrics-token in the state directory,
+    /// made if it is not there]
+    #[arg(long, value_name = "FILE", requires = "metrics")]
+    pub metrics_token_file: Option<PathBuf>,
+
+    /// TCP address for /healthz and /readyz, which ask for nothing; may be that of --metrics
+    #[arg(long, value_name = "[IP:]PORT")]
+    pub health: Option<String>,
 }
 
 /// Where flags come from that were not typed.

@@ -29,7 +29,9 @@ use crate::control::{ControlSocket, Greeting};
 use crate::listener::Listener;
 use crate::metrics::{Account, Metrics};
 use crate::session::{FlowError, Local, Opener};
+use crate::status::{Role, Source};
 use crate::tunnel::{Half, Listen};
+use crate::web::Web;
 
 /// Why a client ended.
 #[derive(Debug, Error)]
@@ -58,6 +60,8 @@ pub struct Client {
     #[cfg(unix)]
     control: Option<(ControlSocket, Desk)>,
     stop: CancellationToken,
+    status: Source,
+    web: Web,
     servers: Servers,
 }
 
@@ -94,14 +98,21 @@ impl Client {
         let drain = config.drain;
         #[cfg(unix)]
         let greeting = greeting(&config);
+        let status = Source::new(Role::Client, metrics, stop.clone());
+        let web = Web::bind(&config.web)?;
         let servers = Servers::new(config, stop.clone(), &account)?;
         Ok(Self {
             listeners,
             stdio,
             #[cfg(unix)]
-            control: greeting
-                .and_then(ControlSocket::bind)
-                .map(|socket| (socket, Desk::new(servers.session(), &stop, drain))),
+            control: greeting.and_then(ControlSocket::bind).map(|socket| {
+                (
+                    socket,
+                    Desk::new(servers.session(), &stop, drain, status.clone()),
+                )
+            }),
+            status,
+            web,
             servers,
             stop,
         })
@@ -153,6 +164,10 @@ impl Client {
             let answer = move |caller| desk.clone().answer(caller);
             listening.spawn(async move { control.serve(answer).await });
         }
+        let status = self.status.clone();
+        listening.spawn(async move { status.keep_pace().await });
+        let (web, status) = (std::mem::take(&mut self.web), self.status.clone());
+        listening.spawn(async move { web.serve(status).await });
         listening
     }
 }

@@ -59,11 +59,13 @@ pub mod server;
 pub mod service;
 pub mod session;
 pub mod socket;
+pub mod status;
 pub mod stdio;
 pub mod systemd;
 pub mod tls;
 pub mod transport;
 pub mod tunnel;
+pub mod web;
 pub mod wire;
 
 use std::ffi::OsString;
@@ -127,6 +129,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }),
         #[cfg(unix)]
         Command::Stop(flags) => Ok(order(orders::stop(flags))),
+        #[cfg(unix)]
+        Command::Status(flags) => Ok(order(orders::status(flags))),
         #[cfg(unix)]
         Command::Service(flags) => Ok(service::run(flags)),
         Command::Keygen(flags) => Ok(keygen::run(&flags.into())),

@@ -27,8 +27,10 @@ use crate::config::{ClientsFile, ServerConfig};
 use crate::control::{ControlSocket, Greeting};
 use crate::metrics::{Login, Metrics};
 use crate::session::{self, ALPN, Ended, SessionError};
+use crate::status::{Role, Source};
 use crate::systemd;
 use crate::transport::{Attempt, Bound, CloseCode, Connection, Endpoint};
+use crate::web::Web;
 
 /// Longest that a handshake and a login may take together.
 const LOGIN_DEADLINE: Duration = Duration::from_secs(5);
@@ -38,6 +40,7 @@ const LOGIN_DEADLINE: Duration = Duration::from_secs(5);
 pub struct Server {
     endpoint: Endpoint,
     clients: Option<ClientsFile>,
+    web: Web,
     #[cfg(unix)]
     control: Option<ControlSocket>,
     shared: Arc<Shared>,
@@ -48,6 +51,7 @@ pub struct Server {
 struct Shared {
     registry: Registry,
     metrics: Arc<Metrics>,
+    status: Source,
     drain: Duration,
     udp_idle: Duration,
     stop: CancellationToken,
@@ -95,6 +99,7 @@ impl Server {
             let file = clients.path().display();
             warn!("nobody can log in yet: --clients {file} lists no client");
         }
+        let web = Web::bind(&config.web)?;
         #[cfg(unix)]
         if let Some(user) = &config.user {
             user.assume()?;
@@ -111,10 +116,12 @@ impl Server {
             },
             endpoint,
             clients,
+            web,
             shared: Arc::new(Shared {
                 registry: Registry::new(config.password, entries, bench),
                 drain: config.drain,
                 udp_idle: config.udp_idle,
+                status: Source::new(Role::Server, metrics.clone(), stop.clone()),
                 stop,
                 seats: Arc::default(),
                 entrance: Arc::new(Entrance::new(metrics.clone())),
@@ -141,6 +148,8 @@ impl Server {
         tokio::select! {
             () = self.serve() => {}
             () = answer => {}
+            () = self.shared.status.keep_pace() => {}
+            () = self.web.serve(self.shared.status.clone()) => {}
         }
     }
 

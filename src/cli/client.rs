@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::{
     ConfigFlags, CongestionFlags, DrainFlags, IdleFlags, LogFlags, PasswordFlags, UdpFlags,
+    WebFlags,
 };
 use crate::access;
 
@@ -84,6 +85,10 @@ pub struct ClientFlags {
     /// How it ends
     #[command(flatten)]
     pub drain: DrainFlags,
+
+    /// Where it can be watched
+    #[command(flatten)]
+    pub web: WebFlags,
 
     /// What is logged
     #[command(flatten)]

@@ -11,6 +11,7 @@ use super::visitors::next_session;
 use crate::control::{self, Caller, Reply, Request};
 use crate::session::Opener;
 use crate::socket::Socket;
+use crate::status::Source;
 use crate::tunnel::Target;
 
 /// What a client has for those who call.
@@ -19,6 +20,7 @@ pub(super) struct Desk {
     current: watch::Receiver<Option<Opener>>,
     stop: CancellationToken,
     drain: Duration,
+    status: Source,
 }
 
 impl Desk {
@@ -28,12 +30,14 @@ impl Desk {
         current: watch::Receiver<Option<Opener>>,
         stop: &CancellationToken,
         drain: Duration,
+        status: Source,
     ) -> Self {
         let stop = stop.clone();
         Self {
             current,
             stop,
             drain,
+            status,
         }
     }
 
@@ -61,6 +65,10 @@ impl Desk {
                     }
                 });
                 Ok(())
+            }
+            Request::Status => {
+                let snapshot = Box::new(self.status.snapshot());
+                caller.reply(&Reply::Status { snapshot }).await
             }
             Request::Stop => {
                 self.stop.cancel();

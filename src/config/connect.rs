@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{ClientConfig, UDP_IDLE, credential, server_addrs, trust::trust, tuning, upstreams};
+use super::{
+    ClientConfig, UDP_IDLE, WebConfig, credential, server_addrs, trust::trust, tuning, upstreams,
+};
 use crate::cli::{ConnectFlags, IdleFlags};
 use crate::tls::Trust;
 use crate::tunnel::{Direction, HostPort, Listen, Target, Tunnel};
@@ -68,6 +70,7 @@ impl ConnectConfig {
             drain: Duration::ZERO,
             udp_idle: UDP_IDLE,
             control: false,
+            web: WebConfig::default(),
         })
     }
 }

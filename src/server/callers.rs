@@ -15,6 +15,10 @@ pub(super) async fn answer(caller: Caller, shared: Arc<Shared>) -> io::Result<()
                 .fail("only a client does that; this is a server")
                 .await
         }
+        Request::Status => {
+            let snapshot = Box::new(shared.status.snapshot());
+            caller.reply(&Reply::Status { snapshot }).await
+        }
         Request::Stop => {
             shared.stop.cancel();
             let seconds = shared.drain.as_secs();
