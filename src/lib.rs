@@ -41,6 +41,7 @@ pub mod config;
 pub mod connector;
 #[cfg(unix)]
 pub mod control;
+pub mod invitation;
 pub mod keygen;
 pub mod listener;
 pub mod log;
@@ -62,6 +63,7 @@ pub mod socket;
 pub mod status;
 pub mod stdio;
 pub mod systemd;
+pub mod ticket;
 pub mod tls;
 pub mod transport;
 pub mod tunnel;
@@ -86,6 +88,7 @@ use crate::client::Client;
 use crate::config::{ClientConfig, ConnectConfig, NotUnderstood, ServerConfig};
 #[cfg(unix)]
 use crate::control::Running;
+use crate::invitation::Invitation;
 use crate::log::Log;
 use crate::server::Server;
 use crate::session::Opener;
@@ -129,6 +132,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }),
         #[cfg(unix)]
         Command::Stop(flags) => Ok(order(orders::stop(flags))),
+        Command::Ticket(flags) => Invitation::new(flags).map(|invitation| invitation.print()),
+        #[cfg(unix)]
+        Command::Tunnel(command) => Ok(order(orders::tunnel(command))),
         #[cfg(unix)]
         Command::Status(flags) => Ok(order(orders::status(flags))),
         #[cfg(unix)]
@@ -163,8 +169,12 @@ fn explain(error: &clap::Error) -> ExitCode {
 fn serve(config: ServerConfig) -> Result<()> {
     let bound = systemd::sockets()?;
     until_stopped(|stop| async {
+        let invitation = config.invitation.clone();
         let server = Server::bind(config, bound, stop)?;
         systemd::ready();
+        if let Some(invitation) = invitation {
+            invitation.show(server.local_addr())?;
+        }
         server.run().await;
         Ok(())
     })

@@ -1,17 +1,12 @@
-//! What a person has a program do that runs: `rstun stop` and `rstun status`.
+//! What a person has a program do that runs: `rstun stop`, `rstun tunnel` and `rstun status`.
 
-use std::io::{self, IsTerminal, Write, stdout};
+mod status;
 
 use anyhow::{Result, bail};
-use tokio::time::{MissedTickBehavior, interval};
 
-use crate::cli::{RunningFlags, StatusFlags, StopFlags};
-use crate::control::{AskError, Reply, Request, Running, Which};
-use crate::metrics::PACE;
-use crate::status::{
-    Snapshot,
-    watch::{Key, Screen},
-};
+pub use self::status::status;
+use crate::cli::{MappingFlags, RunningFlags, StopFlags, TunnelCommand};
+use crate::control::{AskError, Mappings, Reply, Request, Role, Running, TunnelView, Which};
 
 impl From<RunningFlags> for Which {
     fn from(flags: RunningFlags) -> Self {
@@ -44,64 +39,88 @@ pub async fn stop(flags: StopFlags) -> Result<()> {
     Ok(())
 }
 
-/// Shows how a program is, once or until a person has seen enough. Not cancel-safe.
-pub async fn status(flags: StatusFlags) -> Result<()> {
-    let which = Which::from(flags.running);
-    let mut running = Running::one(&which).await?;
-    // From now on it is this one.
-    let which = Which {
-        pid: which.socket.is_none().then_some(running.greeting.pid),
-        ..which
-    };
-    let mut snapshot = look(&mut running).await?;
-    if !flags.watch {
-        return Ok(print(&snapshot, flags.json)?);
-    }
-    if !flags.json && stdout().is_terminal() {
-        return watch(&which, snapshot).await;
-    }
-    let mut looks = interval(PACE);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    looks.tick().await;
-    // Until whoever reads it has had enough.
-    while print(&snapshot, flags.json).is_ok() {
-        looks.tick().await;
-        snapshot = look(&mut Running::one(&which).await?).await?;
+/// Changes or shows the tunnels of a client. Not cancel-safe.
+pub async fn tunnel(command: TunnelCommand) -> Result<()> {
+    match command {
+        TunnelCommand::Add(flags) => {
+            let added = ask(flags.running, &Request::Add(flags.tunnels.into())).await?;
+            for TunnelView {
+                number,
+                tunnel,
+                listening,
+                ..
+            } in added
+            {
+                match listening {
+                    Some(listening) => println!("{number}  {tunnel}: listening on {listening}"),
+                    None => println!("{number}  {tunnel}"),
+                }
+            }
+        }
+        TunnelCommand::Remove(flags) => {
+            let request = Request::Remove {
+                numbers: flags.number,
+                mappings: flags.tunnels.into(),
+            };
+            for TunnelView { number, tunnel, .. } in ask(flags.running, &request).await? {
+                println!("{number}  {tunnel}: removed");
+            }
+        }
+        TunnelCommand::List(flags) => {
+            let tunnels = ask(flags.running, &Request::Tunnels).await?;
+            match flags.json {
+                true => println!("{}", serde_json::to_string_pretty(&tunnels)?),
+                false => print!("{}", table(&tunnels)),
+            }
+        }
     }
     Ok(())
 }
 
-async fn watch(which: &Which, mut snapshot: Snapshot) -> Result<()> {
-    let mut screen = Screen::open()?;
-    let mut looks = interval(PACE);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        screen.draw(&snapshot)?;
-        tokio::select! {
-            key = screen.key() => match key {
-                Key::Quit => return Ok(()),
-                Key::Resize => {}
-            },
-            _ = looks.tick() => {
-                snapshot = look(&mut Running::one(which).await?).await?;
-                screen.take(&snapshot);
-            }
-        }
-    }
-}
-
-async fn look(running: &mut Running) -> Result<Snapshot> {
-    match running.ask(&Request::Status).await? {
-        Reply::Status { snapshot } => Ok(*snapshot),
+/// What a client answers that was asked about its tunnels.
+async fn ask(running: RunningFlags, request: &Request) -> Result<Vec<TunnelView>> {
+    let which = Which {
+        role: Some(Role::Client),
+        ..running.into()
+    };
+    match Running::one(&which).await?.ask(request).await? {
+        Reply::Tunnels { tunnels } => Ok(tunnels),
         _ => bail!(AskError::Unexpected),
     }
 }
 
-fn print(snapshot: &Snapshot, json: bool) -> io::Result<()> {
-    let mut out = stdout().lock();
-    match json {
-        true => writeln!(out, "{}", serde_json::to_string(snapshot)?)?,
-        false => writeln!(out, "{snapshot}")?,
+impl From<MappingFlags> for Mappings {
+    fn from(flags: MappingFlags) -> Self {
+        Self {
+            tunnel_out: flags.tunnel_out,
+            tunnel_in: flags.tunnel_in,
+            dynamic: flags.dynamic,
+        }
     }
-    out.flush()
+}
+
+/// Tunnels as a table: a line for each under one with the columns' names.
+fn table(tunnels: &[TunnelView]) -> String {
+    let head = ["NUMBER", "TUNNEL", "VISITORS GO IN AT", "STATE"].map(str::to_owned);
+    let rows = tunnels.iter().map(|view| {
+        let state = match (&view.refused, view.added) {
+            (Some(why), _) => format!("refused: {why}"),
+            (None, true) => "added, until the client ends".to_owned(),
+            (None, false) => "configured".to_owned(),
+        };
+        let listening = view.listening.clone().unwrap_or_else(|| "-".to_owned());
+        [
+            view.number.to_string(),
+            view.tunnel.clone(),
+            listening,
+            state,
+        ]
+    });
+    let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let [a, b, c] = [0, 1, 2].map(|column| width(column).unwrap_or(0));
+    let lines = rows.iter().map(|[number, tunnel, listening, state]| {
+        format!("{number:<a$}  {tunnel:<b$}  {listening:<c$}  {state}\n")
+    });
+    lines.collect()
 }

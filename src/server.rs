@@ -261,8 +261,7 @@ async fn serve((newcomer, connection): Greeted, shared: Arc<Shared>) {
     let Some(seat) = stop.run_until_cancelled(take).await else {
         return;
     };
-    let make_room = async || seat.bury_the_dead().await;
-    let welcome = newcomer.welcome(&shared.metrics, shared.udp_idle, make_room);
+    let welcome = newcomer.welcome(&shared.metrics, shared.udp_idle, seat.make_room());
     let why = match stop
         .run_until_cancelled(timeout(LOGIN_DEADLINE, welcome))
         .await

@@ -1,9 +1,10 @@
 //! A session: an authenticated client on a connection, seen from either side.
 //!
-//! After [login] both sides do the same: carry flows, and end in order. Each tunnel
-//! is known by its number, its place in the client's login. The side that listens opens a stream
-//! for each visitor; the other side dials.
+//! After [login] both sides do the same: carry flows, and end in order. Each tunnel is known by a
+//! number that the client has chosen. The side that listens opens a stream for each visitor; the other
+//! side dials. Tunnels come and go while it runs ([changes]).
 
+mod changes;
 mod control;
 mod counted;
 mod datagram;
@@ -12,9 +13,11 @@ mod flow;
 mod guest;
 mod hearing;
 mod http;
+mod lanes;
 mod local;
 mod login;
 mod socks5;
+mod tunnels;
 mod welcome;
 
 use std::collections::HashMap;
@@ -29,10 +32,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug};
 
+use self::changes::Changes;
 use self::control::Control;
 use self::datagram::Datagrams;
-use self::dial::Dialed;
+use self::dial::{Dialed, Dialing};
+use self::flow::Shared;
 use self::guest::Guest;
+use self::lanes::Lanes;
 use crate::listener::Listener;
 use crate::metrics::{self, Account, Listed};
 use crate::transport::{CloseCode, Connection, Lost, Receiver, ResetCode, Sender, StreamError};
@@ -40,11 +46,12 @@ use crate::tunnel::{Listen, Target};
 use crate::wire::{DecodeError, Message};
 
 pub use crate::wire::ALPN;
+pub use changes::OpenError;
 pub use datagram::Association;
 pub use flow::{FlowError, Opener, Reached};
 pub use local::Local;
 pub use login::{Instance, LoggedIn, greet, login};
-pub use welcome::Newcomer;
+pub use welcome::{MakeRoom, Newcomer};
 
 /// Why there is no session.
 #[derive(Debug, Error)]
@@ -174,10 +181,13 @@ pub struct Session {
     account: Arc<Account>,
     connection: Connection,
     control: Control,
-    /// What the peer may have dialed here, by the tunnel's number.
-    dialed: Arc<HashMap<u32, Dialed>>,
-    /// Where this side listens for the session's own sake, by the tunnel's number.
+    /// What the peer may have dialed here.
+    dialing: Arc<Dialing>,
+    /// Where this side listens for the session's own sake, by the tunnel's number: at first what is to
+    /// be listened to, then a task for each.
     listeners: Vec<(u32, Local, Listener)>,
+    listening: HashMap<u32, JoinSet<()>>,
+    changes: Changes,
     opener: Opener,
     datagrams: Arc<Datagrams>,
     flows: TaskTracker,
@@ -209,10 +219,11 @@ impl Session {
             let dialed = Dialed::new(account.dialed(&name), target, guest.cloned());
             (number, dialed)
         });
-        let dialed = Arc::new(dialed.chain(own).collect());
+        let dialing = Arc::new(Dialing::new(dialed.chain(own)));
+        let (sender, changes) = Changes::new();
         let datagrams = Datagrams::new(
             connection.clone(),
-            Arc::clone(&dialed),
+            Arc::clone(&dialing),
             udp_idle,
             token.clone(),
             role.guest().map(|guest| guest.identity.clone()),
@@ -226,15 +237,21 @@ impl Session {
             token.clone(),
             draining.clone(),
             deaf.subscribe(),
-            Arc::new(Local::new(without, &Listen::Stdio, None)),
+            Shared {
+                lanes: Lanes::new(&token, &draining),
+                changes: sender,
+                without: Local::new(without, &Listen::Stdio, None),
+            },
         );
         Self {
             role,
             account,
             connection,
             control,
-            dialed,
+            dialing,
             listeners,
+            listening: HashMap::new(),
+            changes,
             opener,
             datagrams,
             flows,
@@ -269,7 +286,7 @@ impl Session {
     ) -> Ended {
         // However this ends, no flow outlives it.
         let _guard = self.token.clone().drop_guard();
-        let mut listening = self.listen();
+        self.listen();
         self.datagrams.start();
         let connection = self.connection.clone();
         let mut credit = std::pin::pin!(connection.exchange_credit());
@@ -290,11 +307,11 @@ impl Session {
                 () = stop.cancelled(), if deadline.is_none() => {
                     let end = Instant::now() + drain;
                     deadline = Some(end);
-                    known = Some(self.announce_end(&mut listening, end).await);
+                    known = Some(self.announce_end(end).await);
                 }
                 () = summons.retire.cancelled(), if known.is_none() => {
                     let soon = Instant::now() + PROBE;
-                    known = Some(self.announce_end(&mut listening, soon).await);
+                    known = Some(self.announce_end(soon).await);
                 }
                 () = summons.leave.cancelled() => break Ended::Superseded,
                 () = summons.probe.notified(), if doubt.is_none() => {
@@ -313,17 +330,23 @@ impl Session {
                     break Ended::Stopped;
                 }
                 () = last_flow(&flows, known), if known.is_some() => break Ended::Stopped,
-                message = self.control.read() => match message {
-                    Ok(Message::Drain) => self.drain(&mut listening),
-                    Ok(_) => break self.give_up(&SessionError::Unexpected).await,
-                    Err(e) => break self.give_up(&e).await,
-                },
+                event = self.changes.next(&mut self.control) => {
+                    let taken = match event {
+                        Ok(event) => self.take(event).await,
+                        Err(e) => Err(e),
+                    };
+                    if let Err(e) = taken {
+                        break self.give_up(&e).await;
+                    }
+                }
                 () = &mut credit => break self.give_up(&SessionError::Unexpected).await,
                 () = &mut hearing => unreachable!("it listens for ever"),
                 Ok((tx, rx)) = connection.accept() => self.accept(tx, rx, known),
             }
         };
-        listening.shutdown().await;
+        for (_, mut listening) in self.listening.drain() {
+            listening.shutdown().await;
+        }
         self.end(ended).await
     }
 
@@ -346,19 +369,18 @@ impl Session {
     }
 
     /// Carries the visitors of all that this side listens on for the session's sake.
-    fn listen(&mut self) -> JoinSet<()> {
-        let mut listening = JoinSet::new();
+    fn listen(&mut self) {
         for (number, tunnel, listener) in std::mem::take(&mut self.listeners) {
             let opener = self.opener.clone();
-            listening.spawn(async move { opener.carry_all(number, tunnel, listener).await });
+            let carry = async move { opener.carry_all(number, tunnel, listener).await };
+            self.listening.entry(number).or_default().spawn(carry);
         }
-        listening
     }
 
     /// Takes no new flows from now on, and has the peer know, which may take until `end`. Tells when
     /// it does: what it opens until then is still served.
-    async fn announce_end(&mut self, listening: &mut JoinSet<()>, end: Instant) -> Instant {
-        self.drain(listening);
+    async fn announce_end(&mut self, end: Instant) -> Instant {
+        self.drain();
         self.flows.close();
         // It fails with the connection, whose end is waited for elsewhere; and it may take as long as
         // a peer likes that reads nothing.
@@ -369,9 +391,9 @@ impl Session {
     }
 
     /// Takes no new flows from now on.
-    fn drain(&self, listening: &mut JoinSet<()>) {
+    fn drain(&mut self) {
         self.draining.cancel();
-        listening.abort_all();
+        self.listening.values_mut().for_each(JoinSet::abort_all);
     }
 
     /// Serves a flow of the peer's, if it could not know yet that none is taken any more.
@@ -381,11 +403,11 @@ impl Session {
             rx.stop(ResetCode::Draining);
             return;
         }
-        let dialed = self.dialed.clone();
+        let dialing = self.dialing.clone();
         let token = self.token.clone();
         let carried = async move {
             // A future holds what it is given a second time; in a box that costs a pointer.
-            let flow = Box::pin(dial::accept(tx, rx, &dialed));
+            let flow = Box::pin(dial::accept(tx, rx, &dialing));
             token.run_until_cancelled(flow).await;
         };
         self.flows.spawn(carried.instrument(flow::span()));

@@ -37,6 +37,18 @@ pub struct Tuning {
     pub congestion: Congestion,
     /// Silence after which it is lost. Of the two sides' the shorter one counts.
     pub idle_timeout: Duration,
+    /// The ports that it goes through.
+    pub hop: Hop,
+}
+
+/// The ports that a connection goes through, where these are more than one at either side.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hop {
+    /// Time after which a client moves to another port, a quarter more or less; none for never.
+    pub interval: Option<Duration>,
+    /// How many ports a server has beside that of its address: those that follow it. No number goes
+    /// beyond 65535.
+    pub more_ports: u16,
 }
 
 impl fmt::Display for Congestion {

@@ -17,7 +17,7 @@ use rstun::relay::relay;
 use rstun::session::ALPN;
 use rstun::socket::Socket;
 use rstun::tls::{ServerIdentity, Trust};
-use rstun::transport::{Bound, Congestion, Connection, Endpoint, Tuning, connect};
+use rstun::transport::{Bound, Congestion, Connection, Endpoint, Hop, Tuning, connect};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{self, Runtime};
@@ -30,6 +30,10 @@ const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
 const TUNING: Tuning = Tuning {
     congestion: Congestion::Bbr,
     idle_timeout: Duration::from_secs(30),
+    hop: Hop {
+        interval: None,
+        more_ports: 0,
+    },
 };
 
 /// Bytes of a bulk transfer.

@@ -51,6 +51,7 @@ impl Ends {
         let config = ServerConfig {
             addr: anywhere(),
             password: Some((password.clone(), Access::by_password(Vec::new(), None))),
+            invitation: None,
             clients: None,
             identity: ServerIdentity::new(certificate.clone(), key),
             tuning,
@@ -85,6 +86,7 @@ impl Ends {
         let config = ClientConfig {
             servers: vec![Upstream {
                 addr: remote.server.clone(),
+                more_ports: 0,
                 trust: remote.trust.clone(),
             }],
             all_servers: false,

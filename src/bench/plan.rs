@@ -90,6 +90,7 @@ mod tests {
             tuning: Tuning {
                 congestion: crate::transport::Congestion::Bbr,
                 idle_timeout: std::time::Duration::from_secs(300),
+                hop: crate::transport::Hop::default(),
             },
             json: false,
             remote: None,

@@ -1,6 +1,7 @@
 //! A stay with one server: from connecting to it to the end of the session, over as many connections as
 //! that takes.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,9 +13,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::connecting::{self, CONNECT_DEADLINE};
+use super::tunnels::{Book, Entry, Judge, Whereabouts};
 use crate::config::{ClientConfig, Upstream};
-use crate::metrics::{self, Account, Login};
-use crate::session::{self, ALPN, Instance, LoggedIn, Opener, Session, SessionError, Summons};
+use crate::metrics::{Account, Login};
+use crate::session::{
+    self, ALPN, Instance, LoggedIn, OpenError, Opener, Session, SessionError, Summons,
+};
 use crate::transport::{CloseCode, Connection, Lost};
 
 /// Head start of a connection that was out of hearing over one made since: the older has the flows. It
@@ -32,6 +36,8 @@ pub(super) struct Keeper {
     config: Arc<ClientConfig>,
     tls: Arc<rustls::ClientConfig>,
     instance: Instance,
+    /// The tunnels that there are to be.
+    book: Book,
     account: Arc<Account>,
     /// Whether there has been a session with this server.
     connected: Arc<AtomicBool>,
@@ -42,11 +48,13 @@ pub(super) struct Keeper {
 #[derive(Debug)]
 pub(super) enum News {
     /// There is a session.
-    Up(Opener),
+    Up(Box<Opener>),
     /// The server is out of hearing, or is heard again.
     Deaf(bool),
     /// The session takes no new flows any more, and lasts as long as those that are open.
     Draining,
+    /// The server is out of hearing, and by another address it is not: that may be another machine.
+    Elsewhere(Connection),
 }
 
 /// How a stay ended.
@@ -65,6 +73,7 @@ impl Keeper {
     pub(super) fn new(
         upstream: Upstream,
         config: Arc<ClientConfig>,
+        book: Book,
         stop: CancellationToken,
         account: Arc<Account>,
     ) -> Result<Self> {
@@ -72,6 +81,7 @@ impl Keeper {
         Ok(Self {
             upstream,
             account,
+            book,
             connected: Arc::default(),
             config,
             tls: Arc::new(tls),
@@ -86,14 +96,14 @@ impl Keeper {
         self.instance = new_instance();
     }
 
-    /// Connects, logs in and carries flows until the session is lost, or until told to stop. On
-    /// `retire` it takes no new flows, and ends with the last that is open.
+    /// Connects, if there is no connection yet, logs in and carries flows until the session is lost, or
+    /// until told to stop. On `retire` it takes no new flows, and ends with the last that is open.
     pub(super) async fn stay(
         self,
+        mut next: Option<Connection>,
         retire: CancellationToken,
         mut tell: impl FnMut(News),
     ) -> Outcome {
-        let mut next = None;
         loop {
             let log_in = self.stop.run_until_cancelled(self.log_in(next.take()));
             let logged_in = match retire.run_until_cancelled(log_in).await.flatten() {
@@ -109,10 +119,23 @@ impl Keeper {
         }
     }
 
+    /// How the server is told of.
+    fn judge(&self) -> Judge {
+        let addr = &self.upstream.addr;
+        Judge {
+            name: match self.config.servers.len() {
+                1 => "the server".to_owned(),
+                _ => addr.to_string(),
+            },
+            host: addr.host.clone(),
+        }
+    }
+
     /// Connects to the server as it can be reached now. Cancel-safe.
     async fn connect(&self) -> Result<Connection, SessionError> {
-        let connection =
-            connecting::connect(&self.upstream.addr, &self.tls, self.config.tuning).await;
+        let mut tuning = self.config.tuning;
+        tuning.hop.more_ports = self.upstream.more_ports;
+        let connection = connecting::connect(&self.upstream.addr, &self.tls, tuning).await;
         connection.map_err(|lost| match lost {
             Lost::Certificate(why) => SessionError::Untrusted(self.upstream.trust.complaint(&why)),
             lost => SessionError::Lost(lost),
@@ -120,7 +143,7 @@ impl Keeper {
     }
 
     /// Logs in to the server, over this connection or a new one.
-    async fn log_in(&self, connection: Option<Connection>) -> Result<LoggedIn, SessionError> {
+    async fn log_in(&self, connection: Option<Connection>) -> Result<Begun, SessionError> {
         let logged_in = self.try_to_log_in(connection).await;
         let failed = logged_in.as_ref().err();
         let how = failed.map_or(Login::Accepted, SessionError::kind);
@@ -128,23 +151,23 @@ impl Keeper {
         logged_in
     }
 
-    async fn try_to_log_in(
-        &self,
-        connection: Option<Connection>,
-    ) -> Result<LoggedIn, SessionError> {
+    async fn try_to_log_in(&self, connection: Option<Connection>) -> Result<Begun, SessionError> {
         let connection = match connection {
             Some(connection) => connection,
             None => self.connect().await?,
         };
         let remote = connection.remote_address();
-        let tunnels = &self.config.tunnels;
+        let mut entries = self.book.borrow().clone();
+        entries.retain(|entry| entry.is_certain());
+        let tunnels = entries.iter().map(|e| (e.number, e.tunnel.clone()));
+        let tunnels: Vec<_> = tunnels.collect();
         let credential = &self.config.credential;
         let idle = self.config.udp_idle;
         let login = session::login(
             connection,
             credential,
             self.instance,
-            tunnels,
+            &tunnels,
             idle,
             self.account.clone(),
         );
@@ -152,42 +175,28 @@ impl Keeper {
             .await
             .map_err(|_| SessionError::Lost(Lost::TimedOut))??;
         info!("connected to {remote}");
-        for (tunnel, listening) in tunnels.iter().zip(&logged_in.listening) {
-            if let Some(addr) = listening {
-                match self.config.servers.len() {
-                    1 => info!("{tunnel}: the server listens on {addr}"),
-                    _ => info!("{tunnel}: {} listens on {addr}", self.upstream.addr),
-                }
-            }
-        }
-        Ok(logged_in)
+        let LoggedIn { session, listening } = logged_in;
+        let judge = self.judge();
+        let open = entries.iter().zip(listening).map(|(entry, listening)| {
+            let whereabouts = entry.take(&judge, Ok(listening));
+            (entry.number, whereabouts)
+        });
+        let open = open.collect();
+        Ok(Begun { session, open })
     }
 
     /// Runs a session to its end, and shows it for as long.
     async fn carry(
         &self,
-        logged_in: LoggedIn,
+        Begun { session, open }: Begun,
         retire: &CancellationToken,
         tell: &mut impl FnMut(News),
     ) -> Ended {
-        let LoggedIn { session, listening } = logged_in;
         if self.connected.swap(true, Ordering::Relaxed) {
             self.account.metrics().reconnect();
         }
         let _listed = session.list(&self.upstream.addr.to_string());
-        self.say_where(&listening, metrics::Tunnel::listens_at);
-        let ended = self.run(session, retire, tell).await;
-        self.say_where(&listening, metrics::Tunnel::listens_no_more_at);
-        ended
-    }
-
-    /// Tells of each tunnel where the server listens for it, or no more.
-    fn say_where(&self, listening: &[Option<String>], tell: impl Fn(&metrics::Tunnel, &str)) {
-        for (tunnel, addr) in self.config.tunnels.iter().zip(listening) {
-            if let Some(addr) = addr {
-                tell(&self.account.dialed(&tunnel.to_string()), addr);
-            }
-        }
+        self.run(session, open, retire, tell).await
     }
 
     /// Keeps in mind why there is no session.
@@ -200,11 +209,12 @@ impl Keeper {
     async fn run(
         &self,
         session: Session,
+        open: Given,
         retire: &CancellationToken,
         tell: &mut impl FnMut(News),
     ) -> Ended {
         let opener = session.opener();
-        tell(News::Up(opener.clone()));
+        tell(News::Up(Box::new(opener.clone())));
         let summons = Summons {
             retire: retire.clone(),
             ..Summons::default()
@@ -212,9 +222,15 @@ impl Keeper {
         let mut run = pin!(session.run(&self.stop, &summons, self.config.drain));
         let connection = tokio::select! {
             ended = &mut run => return ended.into(),
+            () = self.keep_to_the_book(&opener, open) => unreachable!("it never ends"),
             () = follow(&opener, tell) => unreachable!("it follows for ever"),
             connection = self.replacement(&opener) => connection,
         };
+        if connection.remote_address().ip() != opener.remote_address().ip() {
+            // What is open can go on when the server is heard again.
+            tell(News::Elsewhere(connection));
+            return run.await.into();
+        }
         summons.leave.cancel();
         match run.await {
             session::Ended::Superseded => Ended::Superseded(connection),
@@ -222,8 +238,46 @@ impl Keeper {
         }
     }
 
-    /// Waits for a connection to take the place of one that is out of hearing, for ever if that takes no
-    /// new flows any more. Cancel-safe.
+    /// Has a session open and close tunnels as the book says, for ever; it begins with these.
+    async fn keep_to_the_book(&self, opener: &Opener, mut open: Given) {
+        let (mut book, judge) = (self.book.clone(), self.judge());
+        let mut refused = BTreeSet::new();
+        loop {
+            let wanted = book.borrow_and_update().clone();
+            let is_wanted = |number: &u32| wanted.iter().any(|entry| entry.number == *number);
+            let (kept, gone) = open.into_iter().partition(|(number, _)| is_wanted(number));
+            open = kept;
+            for (number, _) in Given::from_iter(gone) {
+                opener.close_tunnel(number, self.config.drain).await;
+            }
+            let new = |entry: &&Arc<Entry>| {
+                !open.contains_key(&entry.number) && !refused.contains(&entry.number)
+            };
+            let new: Vec<_> = wanted.iter().filter(new).collect();
+            for entry in new {
+                // A session that takes nothing new is not to be asked, nor for what nobody may want any
+                // more.
+                if !opener.is_open() || book.has_changed().unwrap_or(true) {
+                    break;
+                }
+                match opener.open_tunnel(entry.number, &entry.tunnel).await {
+                    Ok(listening) => {
+                        open.insert(entry.number, entry.take(&judge, Ok(listening)));
+                    }
+                    Err(OpenError::Refused(why)) => {
+                        refused.insert(entry.number);
+                        entry.take(&judge, Err(why));
+                    }
+                    Err(OpenError::Lost) => {}
+                }
+            }
+            if book.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Waits for a connection to take the place of one that is out of hearing. Cancel-safe.
     async fn replacement(&self, opener: &Opener) -> Connection {
         tokio::select! {
             connection = self.other_connection(opener) => connection,
@@ -251,6 +305,15 @@ impl Keeper {
         }
     }
 }
+
+/// A session that has begun, with the tunnels of these numbers.
+struct Begun {
+    session: Session,
+    open: Given,
+}
+
+/// The tunnels that a server has given us, by their numbers, and where it listens for them.
+type Given = BTreeMap<u32, Option<Whereabouts>>;
 
 /// How a session of the client's ended.
 enum Ended {

@@ -9,7 +9,6 @@ mod association;
 mod opened;
 mod reassembly;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use self::accepted::Accepted;
 use self::opened::Opened;
 use self::reassembly::{Piece, Reassembly};
 use super::counted::Counted;
-use super::dial::Dialed;
+use super::dial::Dialing;
 use super::flow::FlowError;
 use crate::access::Identity;
 use crate::metrics::{self, Dropped, Kind};
@@ -47,8 +46,8 @@ const QUIET: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Datagrams {
     connection: Connection,
-    /// What the peer may have dialed here, by the tunnel's number.
-    dialed: Arc<HashMap<u32, Dialed>>,
+    /// What the peer may have dialed here.
+    dialing: Arc<Dialing>,
     /// Silence after which a flow is over, unless it says something else itself.
     idle: Duration,
     /// A flow that is silent is as good as ended, so nobody waits for these tasks to finish.
@@ -92,14 +91,14 @@ struct Count {
 impl Datagrams {
     pub(super) fn new(
         connection: Connection,
-        dialed: Arc<HashMap<u32, Dialed>>,
+        dialing: Arc<Dialing>,
         idle: Duration,
         token: CancellationToken,
         identity: Option<Arc<Identity>>,
     ) -> Self {
         Self {
             connection,
-            dialed,
+            dialing,
             idle,
             tasks: TaskTracker::new(),
             token,

@@ -2,22 +2,25 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, debug, debug_span, field};
 
+use super::changes::Change;
 use super::counted::Counted;
 use super::datagram::{Association, Datagrams, Tunnel};
 use super::http::Stream;
+use super::lanes::Lanes;
 use super::local::{Local, Speaks};
 use super::{http, socks5};
 use crate::listener::{Listener, UdpListener, Visitor};
@@ -94,8 +97,18 @@ pub struct Opener {
     token: CancellationToken,
     draining: CancellationToken,
     deaf: watch::Receiver<bool>,
+    shared: Arc<Shared>,
+}
+
+/// What all openers of a session share; apart, for each flow has an opener.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// What the flows of each tunnel have in common.
+    pub(super) lanes: Lanes,
+    /// What the client wants changed.
+    pub(super) changes: mpsc::Sender<Change>,
     /// What stands for flows of no tunnel.
-    without: Arc<Local>,
+    pub(super) without: Local,
 }
 
 impl Opener {
@@ -106,7 +119,7 @@ impl Opener {
         token: CancellationToken,
         draining: CancellationToken,
         deaf: watch::Receiver<bool>,
-        without: Arc<Local>,
+        shared: Shared,
     ) -> Self {
         Self {
             connection,
@@ -115,8 +128,12 @@ impl Opener {
             token,
             draining,
             deaf,
-            without,
+            shared: Arc::new(shared),
         }
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// Whether this is of the same session as another.
@@ -146,6 +163,11 @@ impl Opener {
         if deaf.wait_for(|deaf| *deaf == wanted).await.is_err() {
             std::future::pending().await
         }
+    }
+
+    /// The peer's address as of now.
+    pub fn remote_address(&self) -> SocketAddr {
+        self.connection.remote_address()
     }
 
     /// The time to the peer and back, as of now.
@@ -183,8 +205,9 @@ impl Opener {
         let carry = self
             .datagrams
             .carry_all(tunnel, &listener.port, listener.timeout);
-        let carry = self.draining.run_until_cancelled(carry);
-        self.token.run_until_cancelled(carry).await;
+        let lane = self.shared.lanes.get(number);
+        let carry = lane.draining.run_until_cancelled(carry);
+        lane.token.run_until_cancelled(carry).await;
     }
 
     /// Carries one visitor through the tunnel of this number, in a task of the session's.
@@ -194,12 +217,18 @@ impl Opener {
         tunnel: &Arc<Local>,
         visitor: Visitor,
     ) -> JoinHandle<Result<(), FlowError>> {
-        let (opener, tunnel) = (self.clone(), tunnel.clone());
-        let token = self.token.clone();
+        let lane = self.shared.lanes.get(number);
+        let (token, counted) = (lane.token.clone(), lane.flows.token());
+        let opener = Self {
+            token: lane.token,
+            draining: lane.draining,
+            ..self.clone()
+        };
+        let tunnel = tunnel.clone();
         let span = span();
         span.record(TUNNEL, &tunnel.name);
         let carried = async move {
-            let from = visitor.from;
+            let (from, _counted) = (visitor.from, counted);
             // A future holds what it is given a second time; in a box that costs a pointer.
             let flow = Box::pin(opener.serve(number, &tunnel, visitor));
             let outcome = token.run_until_cancelled(flow).await;
@@ -283,7 +312,7 @@ impl Opener {
 
     /// The same without a tunnel, for the client's own sake.
     pub async fn connect(&self, target: Target) -> Result<Reached, FlowError> {
-        self.reach(NO_TUNNEL, &self.without, target).await
+        self.reach(NO_TUNNEL, &self.shared.without, target).await
     }
 
     /// Opens a UDP flow to a target ([`Target::Udp`]) that a visitor asked for, through the tunnel

@@ -28,7 +28,7 @@ pub struct LoggedIn {
     pub listening: Vec<Option<String>>,
 }
 
-/// Logs in to a server.
+/// Logs in to a server, with tunnels whose numbers rise.
 ///
 /// A UDP flow is over after `udp_idle` of silence, unless its tunnel says otherwise. What goes through
 /// the tunnels is counted in `account`. It has no deadline of its own. Not cancel-safe: the connection is to be dropped.
@@ -36,7 +36,7 @@ pub async fn login(
     connection: Connection,
     credential: &Credential,
     instance: Instance,
-    tunnels: &[Tunnel],
+    tunnels: &[(u32, Tunnel)],
     udp_idle: Duration,
     account: Arc<Account>,
 ) -> Result<LoggedIn, SessionError> {
@@ -45,7 +45,7 @@ pub async fn login(
     let login = Message::Login(Login {
         instance,
         credential: shown(credential, &binding),
-        tunnels: tunnels.iter().map(Request::from).collect(),
+        tunnels: tunnels.iter().map(|(n, t)| Request::new(*n, t)).collect(),
     });
     let answer = match control.write(&login).await {
         Ok(()) => control.read().await,
@@ -60,13 +60,10 @@ pub async fn login(
     };
     let mut listening = Vec::with_capacity(grants.len());
     let mut refused = Vec::new();
-    for (tunnel, grant) in tunnels.iter().zip(grants) {
-        match (tunnel.direction, grant) {
-            (_, Grant::Refused(why)) => refused.push((tunnel.to_string(), why)),
-            (Direction::Out, Grant::Open) => listening.push(None),
-            (Direction::In, Grant::Listening(addr)) => listening.push(Some(addr.to_string())),
-            (Direction::In, Grant::Open) => listening.push(Some(tunnel.listen.to_string())),
-            (Direction::Out, Grant::Listening(_)) => return Err(SessionError::Unexpected),
+    for ((_, tunnel), grant) in tunnels.iter().zip(grants) {
+        match granted(tunnel, grant)? {
+            Ok(addr) => listening.push(addr),
+            Err(why) => refused.push((tunnel.to_string(), why)),
         }
     }
     if !refused.is_empty() {
@@ -75,10 +72,10 @@ pub async fn login(
             .await;
         return Err(SessionError::Refused(refused));
     }
-    let dialed = (0..)
-        .zip(tunnels)
+    let dialed = tunnels
+        .iter()
         .filter_map(|(number, tunnel)| match tunnel.near() {
-            Half::Dial(target) => Some((number, tunnel.to_string(), target)),
+            Half::Dial(target) => Some((*number, tunnel.to_string(), target)),
             Half::Listen(..) => None,
         });
     let listeners = Vec::new();
@@ -92,6 +89,20 @@ pub async fn login(
         udp_idle,
     );
     Ok(LoggedIn { session, listening })
+}
+
+/// Where the server listens for a tunnel, none for TunnelOut; or why it refuses it.
+pub(super) fn granted(
+    tunnel: &Tunnel,
+    grant: Grant,
+) -> Result<Result<Option<String>, String>, SessionError> {
+    Ok(match (tunnel.direction, grant) {
+        (_, Grant::Refused(why)) => Err(why),
+        (Direction::Out, Grant::Open) => Ok(None),
+        (Direction::In, Grant::Listening(addr)) => Ok(Some(addr.to_string())),
+        (Direction::In, Grant::Open) => Ok(Some(tunnel.listen.to_string())),
+        (Direction::Out, Grant::Listening(_)) => return Err(SessionError::Unexpected),
+    })
 }
 
 /// What a client shows for itself on one connection.

@@ -1,6 +1,8 @@
 //! What a client that has logged in gets: its tunnels, if it may have all of them.
 
+use std::fmt;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +27,30 @@ const RESOLUTION: Duration = Duration::from_secs(2);
 /// Longest that a client may take to go after it was refused a tunnel.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// Ends those of a client's own sessions that are dead, so that what they have is free.
+#[derive(Clone)]
+pub struct MakeRoom(Arc<dyn Fn() -> Ending + Send + Sync>);
+
+type Ending = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl MakeRoom {
+    /// By this.
+    pub fn new(by: impl Fn() -> Ending + Send + Sync + 'static) -> Self {
+        Self(Arc::new(by))
+    }
+
+    /// Does it. Cancel-safe.
+    pub(super) async fn make(&self) {
+        (self.0)().await;
+    }
+}
+
+impl fmt::Debug for MakeRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MakeRoom")
+    }
+}
+
 /// A client that has shown who it is, and has not been answered yet.
 #[derive(Debug)]
 pub struct Newcomer {
@@ -38,19 +64,50 @@ pub struct Newcomer {
     changes: watch::Receiver<Arc<Access>>,
 }
 
-/// What became of the tunnels that a client asked for.
-struct Opened {
-    grants: Vec<Grant>,
-    dialed: Vec<(u32, String, Target)>,
-    listeners: Vec<(u32, Local, Listener)>,
-    held: Option<Held>,
-    account: Arc<Account>,
+/// What became of tunnels that a client asked for.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) grants: Vec<Grant>,
+    pub(super) dialed: Vec<(u32, String, Target)>,
+    pub(super) listeners: Vec<(u32, Local, Listener)>,
+    pub(super) held: Option<Held>,
+    pub(super) account: Arc<Account>,
     /// Whether something was not to be had because another session has it.
-    taken: bool,
+    pub(super) taken: bool,
 }
 
 impl Opened {
-    fn new(account: Arc<Account>) -> Self {
+    /// Opens tunnels for a client that may do this.
+    pub(super) async fn new(
+        identity: &Arc<Identity>,
+        access: &Access,
+        account: Arc<Account>,
+        tunnels: &[Request],
+    ) -> Self {
+        let mut opened = Self::none(account);
+        opened.held = identity.take_tunnels(tunnels.len());
+        if opened.held.is_none() {
+            let most = access.max_tunnels;
+            let why = format!("the server lets this client have {most} tunnels in all");
+            opened.grants = vec![Grant::Refused(why); tunnels.len()];
+            opened.taken = true;
+            return opened;
+        }
+        for tunnel in tunnels {
+            let (number, name) = (tunnel.number, tunnel.to_string());
+            let grant = match &tunnel.half {
+                Half::Dial(target) => opened.dial(number, name, target, access).await,
+                Half::Listen(listen, proxy) => {
+                    opened.listen(number, &name, (listen, *proxy), access)
+                }
+            };
+            opened.grants.push(grant);
+        }
+        opened
+    }
+
+    /// Nothing so far.
+    pub(super) fn none(account: Arc<Account>) -> Self {
         Self {
             grants: Vec::new(),
             dialed: Vec::new(),
@@ -125,12 +182,12 @@ impl Newcomer {
         mut self,
         metrics: &Arc<Metrics>,
         udp_idle: Duration,
-        make_room: impl AsyncFnOnce(),
+        make_room: MakeRoom,
     ) -> Result<Session, SessionError> {
         let mut opened = self.open(metrics).await;
         if opened.taken {
             drop(opened);
-            make_room().await;
+            make_room.make().await;
             opened = self.open(metrics).await;
         }
         let tunnels = self.tunnels.iter().map(Request::to_string);
@@ -154,7 +211,14 @@ impl Newcomer {
         };
         self.control.write(&answer).await?;
         let from = self.connection.remote_address();
-        let guest = Guest::new(self.identity, from, self.tunnels, self.changes, held);
+        let guest = Guest::new(
+            self.identity,
+            from,
+            self.tunnels,
+            self.changes,
+            held,
+            make_room,
+        );
         Ok(Session::new(
             Role::Server(Arc::new(guest)),
             opened.account,
@@ -167,27 +231,9 @@ impl Newcomer {
     }
 
     async fn open(&mut self, metrics: &Arc<Metrics>) -> Opened {
-        let mut opened = Opened::new(Account::new(metrics, self.identity.name()));
+        let account = Account::new(metrics, self.identity.name());
         let access = self.changes.borrow_and_update().clone();
-        opened.held = self.identity.take_tunnels(self.tunnels.len());
-        if opened.held.is_none() {
-            let most = access.max_tunnels;
-            let why = format!("the server lets this client have {most} tunnels in all");
-            opened.grants = vec![Grant::Refused(why); self.tunnels.len()];
-            opened.taken = true;
-            return opened;
-        }
-        for (number, tunnel) in (0..).zip(&self.tunnels) {
-            let name = tunnel.to_string();
-            let grant = match &tunnel.half {
-                Half::Dial(target) => opened.dial(number, name, target, &access).await,
-                Half::Listen(listen, proxy) => {
-                    opened.listen(number, &name, (listen, *proxy), &access)
-                }
-            };
-            opened.grants.push(grant);
-        }
-        opened
+        Opened::new(&self.identity, &access, account, &self.tunnels).await
     }
 
     /// Tells a client what it does not get, and lets it go.

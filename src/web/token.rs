@@ -72,7 +72,7 @@ fn make(path: &Path) -> io::Result<()> {
     }
     let mut bytes = Zeroizing::new([0; LENGTH]);
     rand::fill(&mut *bytes).map_err(|_| io::Error::other("no random numbers"))?;
-    let token = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(&*bytes));
+    let token = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(*bytes));
     let unfinished = path.with_extension(std::process::id().to_string());
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);

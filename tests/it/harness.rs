@@ -106,6 +106,7 @@ impl Site {
             .env_remove("XDG_CONFIG_HOME")
             .env_remove("XDG_STATE_HOME")
             .env_remove("RSTUN_PASSWORD")
+            .env_remove("RSTUN_TICKET")
             .env_remove("CONFIGURATION_DIRECTORY")
             .env_remove("STATE_DIRECTORY")
             .env_remove("RUST_LOG")
@@ -267,7 +268,7 @@ impl Program {
     }
 
     /// Waits for a line that contains `part`, and says whether it came before the program's end.
-    fn line_or_end(&self, part: &str) -> bool {
+    pub(crate) fn line_or_end(&self, part: &str) -> bool {
         self.output.wait("the end", |seen| {
             let said = seen.lines.iter().any(|(_, line)| line.contains(part));
             (said || seen.closed == 2).then_some(said)

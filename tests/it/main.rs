@@ -8,6 +8,8 @@
 mod architecture;
 mod asked_for;
 mod bad_input;
+#[cfg(target_os = "linux")]
+mod balancers;
 mod bench;
 mod changes;
 mod concurrent;
@@ -18,10 +20,13 @@ mod end_of_flow;
 mod exhaustion;
 #[cfg(target_os = "linux")]
 mod fairness;
+mod first_run;
 #[cfg(target_os = "linux")]
 mod floods;
 mod generated;
 mod harness;
+#[cfg(target_os = "linux")]
+mod hop;
 mod hostile;
 mod http_proxy;
 mod identities;
@@ -59,6 +64,7 @@ mod strangers;
 #[cfg(target_os = "linux")]
 mod systemd;
 mod takeover;
+mod ticket;
 mod trust;
 mod udp;
 mod udp_programs;

@@ -12,7 +12,7 @@ use rstun::access::{Credential, Password};
 use rstun::metrics::Account;
 use rstun::session;
 use rstun::tls::Trust;
-use rstun::transport::{self, Congestion, Connection, Tuning};
+use rstun::transport::{self, Congestion, Connection, Hop, Tuning};
 use rstun::tunnel::{Direction, Tunnel as Mapping};
 
 use crate::harness::entries::By;
@@ -378,13 +378,15 @@ fn hostile<T>(
         let tuning = Tuning {
             congestion: Congestion::Bbr,
             idle_timeout: DEADLINE,
+            hop: Hop::default(),
         };
         let connection = transport::connect(server, tls, "rstun", tuning)
             .await
             .expect("a connection");
         let password = Password::new(PASSWORD.to_owned().into()).expect("a password");
         let credential = Credential::Password(password);
-        let tunnels = Mapping::parse(Direction::Out, &format!("udp://9^{target}")).expect("one");
+        let parsed = Mapping::parse(Direction::Out, &format!("udp://9^{target}")).expect("one");
+        let tunnels: Vec<_> = (0..).zip(parsed).collect();
         let idle = Duration::from_secs(60);
         let account = Account::new(&Arc::default(), "");
         let login = session::login(

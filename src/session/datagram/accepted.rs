@@ -17,7 +17,7 @@ use super::{
 use crate::connector;
 use crate::pace::Way;
 use crate::session::counted::Counted;
-use crate::session::dial::{self, Dialed, Refusal};
+use crate::session::dial::{Dialed, Refusal};
 use crate::socket::{Packet, UdpPort};
 use crate::transport::ResetCode;
 use crate::tunnel::Target;
@@ -80,7 +80,9 @@ impl Datagrams {
                 let word = Word::Refused(ResetCode::Overloaded as u8);
                 return self.say(&mut flows.count, answer_to(id), word);
             }
-            let Some((dialed, _)) = dial::find(&introduction.header, &self.dialed) else {
+            let header = &introduction.header;
+            let dialed = self.dialing.find(header);
+            let Some(dialed) = dialed.filter(|it| it.target(header).is_some()) else {
                 let word = Word::Refused(ResetCode::NotAllowed as u8);
                 return self.say(&mut flows.count, answer_to(id), word);
             };
@@ -152,7 +154,11 @@ impl Datagrams {
     /// Finds the flow's target, and carries packets until neither side has any for long enough, or
     /// the target may not be reached, or no more.
     async fn reach(&self, id: FlowId, introduction: &Introduction) -> Result<(), Refusal> {
-        let (dialed, target) = dial::find(&introduction.header, &self.dialed)
+        let header = &introduction.header;
+        let dialed = self.dialing.find(header);
+        let found = dialed.as_ref();
+        let (dialed, target) = found
+            .and_then(|it| Some((&**it, it.target(header)?)))
             .ok_or_else(|| (ResetCode::NotAllowed, "no such tunnel".to_owned()))?;
         let carried = async {
             let dialing = dialed.dial_udp(target).await?;
