@@ -32,6 +32,8 @@ use crate::session::{FlowError, Opener};
 use crate::status::{Role, Source};
 use crate::web::Web;
 
+pub(crate) use self::connecting::connect;
+
 /// Why a client ended.
 #[derive(Debug, Error)]
 pub enum ClientError {

@@ -67,6 +67,14 @@ pub struct Web {
 impl Web {
     /// Binds what is to listen; must be called within a runtime.
     pub fn bind(config: &WebConfig) -> Result<Self> {
+        let token = match &config.token {
+            None => None,
+            Some((Some(token), _)) => Some(token.clone()),
+            Some((None, path)) => {
+                let token = Token::load_or_make(path);
+                Some(token.with_context(|| format!("--metrics: token {}", path.display()))?)
+            }
+        };
         let mut listeners = Vec::new();
         for (addr, serves) in &config.listeners {
             let flag = serves.flag;
@@ -84,7 +92,6 @@ impl Web {
             }
             listeners.push((listener, *serves));
         }
-        let token = config.token.as_ref().map(|(token, _)| token.clone());
         Ok(Self { listeners, token })
     }
 

@@ -13,7 +13,7 @@ use crate::tunnel::HostPort;
 pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Resolves the server's name, and connects to the first address that answers. Cancel-safe.
-pub(super) async fn connect(
+pub(crate) async fn connect(
     server: &HostPort,
     tls: &Arc<rustls::ClientConfig>,
     tuning: Tuning,

@@ -4,7 +4,7 @@ use std::env;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use directories::ProjectDirs;
 use tracing::warn;
 
@@ -23,8 +23,9 @@ const TOKEN: &str = "metrics-token";
 pub struct WebConfig {
     /// The addresses, and what each serves.
     pub listeners: Vec<(SocketAddr, Serves)>,
-    /// What shows that somebody may see more than health, and its file.
-    pub token: Option<(Token, PathBuf)>,
+    /// What shows that somebody may see more than health, and its file; without the former it is made
+    /// there unless it is there already.
+    pub token: Option<(Option<Token>, PathBuf)>,
 }
 
 /// What is served at an address.
@@ -39,7 +40,7 @@ pub struct Serves {
 }
 
 impl WebConfig {
-    /// Completes and checks what was typed. If a token is wanted and there is none, it is made.
+    /// Completes and checks what was typed.
     pub fn new(flags: WebFlags) -> Result<Self> {
         let addr = |flag: &str, addr: Option<String>| {
             let parsed = addr.map(|addr| {
@@ -93,18 +94,15 @@ fn local(addr: ListenAddr) -> SocketAddr {
     SocketAddr::new(ip, addr.port)
 }
 
-fn token(path: Option<PathBuf>) -> Result<(Token, PathBuf)> {
+fn token(path: Option<PathBuf>) -> Result<(Option<Token>, PathBuf)> {
     if let Some(path) = path {
         let token = Token::load(&path);
         let token = token.with_context(|| format!("--metrics-token-file {}", path.display()))?;
-        return Ok((token, path));
+        return Ok((Some(token), path));
     }
-    let path = state_dir().map(|dir| dir.join(TOKEN)).ok_or_else(|| {
-        anyhow!("--metrics: no home directory for a token; give --metrics-token-file")
-    })?;
-    let token = Token::load_or_make(&path);
-    let token = token.with_context(|| format!("--metrics: the token in {}", path.display()))?;
-    Ok((token, path))
+    let dir = state_dir()
+        .context("--metrics: no home directory for a token; give --metrics-token-file")?;
+    Ok((None, dir.join(TOKEN)))
 }
 
 fn state_dir() -> Option<PathBuf> {
