@@ -7,6 +7,7 @@
 
 mod ask;
 mod directory;
+mod handover;
 mod line;
 mod listen;
 
@@ -23,6 +24,7 @@ use crate::tunnel::HostPort;
 
 pub use crate::status::Role;
 pub use ask::{AskError, Running};
+pub use handover::{Offer, Predecessor, Successor};
 pub use listen::{Caller, ControlSocket, passed};
 
 /// The version of what is said.
