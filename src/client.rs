@@ -77,7 +77,7 @@ impl Client {
         #[cfg(unix)]
         let greeting = greeting(&config);
         let status = Source::new(Role::Client, metrics, stop.clone());
-        let web = Web::bind(&config.web)?;
+        let web = Web::bind(&config.web, false)?;
         let servers = Servers::new(config, &tunnels.book(), stop.clone(), &account)?;
         #[cfg(unix)]
         let desk = Desk::new(servers.session(), orders, &stop, drain, status.clone());

@@ -68,6 +68,7 @@ impl Server {
     /// Binds what is not bound already; must be called within a runtime. It stops when `stop` is
     /// cancelled.
     pub fn bind(config: ServerConfig, bound: Bound, stop: CancellationToken) -> Result<Self> {
+        let succeeds = !bound.udp.is_empty();
         let secret = config.identity.derive(b"rstun stateless reset");
         let endpoint = Endpoint::bind(
             config.addr,
@@ -104,7 +105,7 @@ impl Server {
             let file = clients.path().display();
             warn!("nobody can log in yet: --clients {file} lists no client");
         }
-        let web = Web::bind(&config.web)?;
+        let web = Web::bind(&config.web, succeeds)?;
         #[cfg(unix)]
         if let Some(user) = &config.user {
             user.assume()?;

@@ -9,7 +9,7 @@ mod token;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
@@ -65,8 +66,9 @@ pub struct Web {
 }
 
 impl Web {
-    /// Binds what is to listen; must be called within a runtime.
-    pub fn bind(config: &WebConfig) -> Result<Self> {
+    /// Binds what is to listen; must be called within a runtime. A process that takes another one's
+    /// place listens beside it until that is gone.
+    pub fn bind(config: &WebConfig, succeeds: bool) -> Result<Self> {
         let token = match &config.token {
             None => None,
             Some((Some(token), _)) => Some(token.clone()),
@@ -78,7 +80,7 @@ impl Web {
         let mut listeners = Vec::new();
         for (addr, serves) in &config.listeners {
             let flag = serves.flag;
-            let listener = listen(*addr);
+            let listener = listen(*addr, succeeds);
             let listener =
                 listener.with_context(|| format!("{flag} {addr}: cannot listen there"))?;
             let addr = listener.local_addr()?;
@@ -113,10 +115,19 @@ impl Web {
     }
 }
 
-fn listen(addr: SocketAddr) -> std::io::Result<TcpListener> {
-    let listener = StdListener::bind(addr)?;
-    listener.set_nonblocking(true)?;
-    TcpListener::from_std(listener)
+fn listen(addr: SocketAddr, beside_another: bool) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    #[cfg(unix)]
+    socket.set_reuse_port(beside_another)?;
+    socket.bind(&addr.into())?;
+    // Only now, so that nobody else's port is shared by mistake, and a successor may share this one.
+    #[cfg(unix)]
+    socket.set_reuse_port(true)?;
+    socket.listen(MAX_CONNECTIONS as i32)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
 }
 
 /// Serves all who connect, each in a task, of which there are only so many.
