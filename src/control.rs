@@ -110,6 +110,8 @@ pub enum Request {
     Stop,
     /// Say how it is.
     Status,
+    /// Read the configuration again, as by SIGHUP.
+    Reload,
     /// Tell of all tunnels. This and what follows is a client's alone.
     Tunnels,
     /// Open these tunnels too, all or none.
@@ -165,6 +167,11 @@ pub enum Reply {
     Status {
         /// All that there is to say.
         snapshot: Box<Snapshot>,
+    },
+    /// The configuration was read again.
+    Reloaded {
+        /// What has changed, a line for each thing.
+        changes: Vec<String>,
     },
     /// Tunnels: all of them, or those that are about what was asked.
     Tunnels {

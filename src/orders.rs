@@ -1,11 +1,12 @@
-//! What a person has a program do that runs: `rstun stop`, `rstun tunnel` and `rstun status`.
+//! What a person has a program do that runs: `rstun stop`, `rstun reload`, `rstun tunnel` and `rstun
+//! status`.
 
 mod status;
 
 use anyhow::{Result, bail};
 
 pub use self::status::status;
-use crate::cli::{MappingFlags, RunningFlags, StopFlags, TunnelCommand};
+use crate::cli::{MappingFlags, ReloadFlags, RunningFlags, StopFlags, TunnelCommand};
 use crate::control::{AskError, Mappings, Reply, Request, Role, Running, TunnelView, Which};
 
 impl From<RunningFlags> for Which {
@@ -36,6 +37,17 @@ pub async fn stop(flags: StopFlags) -> Result<()> {
     }
     running.gone().await;
     println!("{} has stopped", running.greeting);
+    Ok(())
+}
+
+/// Has a program read its configuration again, and prints what has changed. Not cancel-safe.
+pub async fn reload(flags: ReloadFlags) -> Result<()> {
+    let mut running = Running::one(&flags.running.into()).await?;
+    match running.ask(&Request::Reload).await? {
+        Reply::Reloaded { changes } if changes.is_empty() => println!("nothing has changed"),
+        Reply::Reloaded { changes } => changes.iter().for_each(|line| println!("{line}")),
+        _ => bail!(AskError::Unexpected),
+    }
     Ok(())
 }
 

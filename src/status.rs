@@ -45,7 +45,7 @@ impl fmt::Display for Role {
 
 /// What snapshots of a program are taken from.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub struct Observed {
     role: Role,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
@@ -202,7 +202,7 @@ struct Path {
     mtu_bytes: u64,
 }
 
-impl Source {
+impl Observed {
     /// Of a program that stops when `stop` is cancelled.
     pub fn new(role: Role, metrics: Arc<Metrics>, stop: CancellationToken) -> Self {
         Self {

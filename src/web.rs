@@ -33,7 +33,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::config::{Serves, WebConfig};
-use crate::status::{Format, Source};
+use crate::status::{Format, Observed};
 
 pub use token::Token;
 
@@ -98,7 +98,7 @@ impl Web {
     }
 
     /// Answers all who ask, for ever. Cancel-safe: their connections are closed.
-    pub async fn serve(&self, source: Source) {
+    pub async fn serve(&self, source: Observed) {
         let policy = HeaderValue::try_from(policy()).unwrap_or(HeaderValue::from_static(""));
         let mut accepting = self.listeners.iter().map(|(listener, serves)| {
             let site = Site {
@@ -189,7 +189,7 @@ async fn serve_one(socket: TcpStream, site: Arc<Site>) {
 
 /// What is served at one address.
 struct Site {
-    source: Source,
+    source: Observed,
     token: Option<Token>,
     serves: Serves,
     /// The page's Content-Security-Policy.

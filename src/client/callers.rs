@@ -12,9 +12,10 @@ use super::tunnels::{Order, Pick, View};
 use super::visitors::next_session;
 use crate::config;
 use crate::control::{self, Caller, Mappings, Reply, Request, TunnelView};
+use crate::reload::Answer;
 use crate::session::Opener;
 use crate::socket::Socket;
-use crate::status::Source;
+use crate::status::Observed;
 use crate::tunnel::{Target, Tunnel};
 
 /// What a client has for those who call.
@@ -24,7 +25,7 @@ pub(super) struct Desk {
     orders: mpsc::Sender<Order>,
     stop: CancellationToken,
     drain: Duration,
-    status: Source,
+    status: Observed,
 }
 
 /// What is done for a caller, or why it is not.
@@ -38,7 +39,7 @@ impl Desk {
         orders: mpsc::Sender<Order>,
         stop: &CancellationToken,
         drain: Duration,
-        status: Source,
+        status: Observed,
     ) -> Self {
         let stop = stop.clone();
         Self {
@@ -51,7 +52,11 @@ impl Desk {
     }
 
     /// Answers one who calls.
-    pub(super) async fn answer(self, caller: Caller) -> io::Result<()> {
+    pub(super) async fn answer(
+        self,
+        caller: Caller,
+        reload: mpsc::Sender<Answer>,
+    ) -> io::Result<()> {
         let (request, passed) = caller.request().await?;
         let tunnels = match request {
             Request::Connect { target } => return self.connect(caller, &target, passed).await,
@@ -66,6 +71,7 @@ impl Desk {
                 caller.gone().await;
                 return Ok(());
             }
+            Request::Reload => return caller.reload(&reload).await,
             Request::Tunnels => self.order(Order::List).await,
             Request::Add(mappings) => self.add(&mappings).await,
             Request::Remove { numbers, mappings } => self.remove(&numbers, &mappings).await,

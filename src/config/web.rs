@@ -19,7 +19,7 @@ const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 const TOKEN: &str = "metrics-token";
 
 /// What listens for HTTP, and what is asked of those who come.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WebConfig {
     /// The addresses, and what each serves.
     pub listeners: Vec<(SocketAddr, Serves)>,

@@ -3,11 +3,18 @@
 use std::io;
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+
 use super::Shared;
 use crate::control::{Caller, Reply, Request};
+use crate::reload::Answer;
 
 /// Answers one who calls.
-pub(super) async fn answer(caller: Caller, shared: Arc<Shared>) -> io::Result<()> {
+pub(super) async fn answer(
+    caller: Caller,
+    shared: Arc<Shared>,
+    reload: mpsc::Sender<Answer>,
+) -> io::Result<()> {
     let (request, _) = caller.request().await?;
     match request {
         Request::Connect { .. } | Request::Tunnels | Request::Add(_) | Request::Remove { .. } => {
@@ -18,6 +25,7 @@ pub(super) async fn answer(caller: Caller, shared: Arc<Shared>) -> io::Result<()
             let snapshot = Box::new(shared.status.snapshot());
             caller.reply(&Reply::Status { snapshot }).await
         }
+        Request::Reload => caller.reload(&reload).await,
         Request::Stop => {
             shared.stop.cancel();
             let seconds = shared.drain.as_secs();

@@ -16,7 +16,7 @@ use crate::secret;
 const LENGTH: usize = 24;
 
 /// A token, as a digest: enough to compare with what somebody shows.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Token([u8; 32]);
 
 impl std::fmt::Debug for Token {

@@ -21,6 +21,7 @@ mod concurrent;
 mod connect;
 mod drain;
 mod end_of_flow;
+mod examples;
 #[cfg(target_os = "linux")]
 mod exhaustion;
 #[cfg(target_os = "linux")]
@@ -59,6 +60,7 @@ mod readme;
 mod rebinding;
 mod reconnect;
 mod refusals;
+mod reload;
 mod servers;
 #[cfg(target_os = "linux")]
 mod service;
