@@ -60,6 +60,7 @@ mod readme;
 mod rebinding;
 mod reconnect;
 mod refusals;
+mod reload;
 mod servers;
 #[cfg(target_os = "linux")]
 mod service;
