@@ -58,6 +58,8 @@ mod readme;
 #[cfg(target_os = "linux")]
 mod rebinding;
 mod reconnect;
+#[cfg(target_os = "linux")]
+mod reconnects;
 mod refusals;
 mod servers;
 #[cfg(target_os = "linux")]
