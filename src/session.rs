@@ -185,7 +185,7 @@ pub struct Session {
     dialing: Arc<Dialing>,
     /// Where this side listens for the session's own sake, by the tunnel's number: at first what is to
     /// be listened to, then a task for each.
-    listeners: Vec<(u32, Local, Listener)>,
+    listeners: Vec<(u32, Local, Arc<Listener>)>,
     listening: HashMap<u32, JoinSet<()>>,
     changes: Changes,
     opener: Opener,
@@ -206,7 +206,7 @@ impl Session {
         connection: Connection,
         control: Control,
         dialed: impl IntoIterator<Item = (u32, String, Target)>,
-        listeners: Vec<(u32, Local, Listener)>,
+        listeners: Vec<(u32, Local, Arc<Listener>)>,
         udp_idle: Duration,
     ) -> Self {
         let (token, draining) = (CancellationToken::new(), CancellationToken::new());

@@ -12,6 +12,7 @@ pub use connection::Connection;
 pub use endpoint::{Attempt, Bound, Endpoint, connect};
 #[doc(hidden)]
 pub use quic::BareController;
+pub use quic::Generation;
 pub use stream::{Receiver, Sender};
 
 use std::fmt;

@@ -12,6 +12,7 @@ use tracing::warn;
 use super::welcome::{MakeRoom, Opened, Unreachable, may_reach};
 use crate::access::{Access, Held, Identity};
 use crate::audit;
+use crate::listener::Ports;
 use crate::metrics::Account;
 use crate::quota::Quota;
 use crate::tunnel::{Half, MAX_TUNNELS};
@@ -29,6 +30,7 @@ pub(super) struct Guest {
     changes: watch::Receiver<Arc<Access>>,
     /// Of what it was denied: it could fill a disk with that otherwise.
     denials: Mutex<Quota>,
+    ports: Arc<Ports>,
     make_room: MakeRoom,
 }
 
@@ -55,6 +57,7 @@ impl Guest {
         tunnels: Vec<Request>,
         changes: watch::Receiver<Arc<Access>>,
         mut held: Held,
+        ports: Arc<Ports>,
         make_room: MakeRoom,
     ) -> Self {
         let guest = Self {
@@ -63,6 +66,7 @@ impl Guest {
             tunnels: Mutex::default(),
             changes,
             denials: Mutex::default(),
+            ports,
             make_room,
         };
         for request in tunnels {
@@ -96,7 +100,14 @@ impl Guest {
         let mut access = self.identity.access();
         let requests = std::slice::from_ref(&request);
         let open = async |access: &Access| {
-            Opened::new(&self.identity, access, account.clone(), requests).await
+            Opened::new(
+                &self.identity,
+                &self.ports,
+                access,
+                account.clone(),
+                requests,
+            )
+            .await
         };
         let mut opened = if lock(&self.tunnels).len() < MAX_TUNNELS {
             open(&access).await

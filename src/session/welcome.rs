@@ -15,7 +15,7 @@ use super::{Instance, Local, Role, Session, SessionError};
 use crate::access::{Access, Held, Identity, is_bench};
 use crate::audit;
 use crate::connector;
-use crate::listener::Listener;
+use crate::listener::{Listener, Ports};
 use crate::metrics::{Account, Metrics};
 use crate::transport::{CloseCode, Connection};
 use crate::tunnel::{Half, Listen, ProxyHeader, Target};
@@ -69,7 +69,7 @@ pub struct Newcomer {
 pub(super) struct Opened {
     pub(super) grants: Vec<Grant>,
     pub(super) dialed: Vec<(u32, String, Target)>,
-    pub(super) listeners: Vec<(u32, Local, Listener)>,
+    pub(super) listeners: Vec<(u32, Local, Arc<Listener>)>,
     pub(super) held: Option<Held>,
     pub(super) account: Arc<Account>,
     /// Whether something was not to be had because another session has it.
@@ -80,6 +80,7 @@ impl Opened {
     /// Opens tunnels for a client that may do this.
     pub(super) async fn new(
         identity: &Arc<Identity>,
+        ports: &Ports,
         access: &Access,
         account: Arc<Account>,
         tunnels: &[Request],
@@ -97,9 +98,13 @@ impl Opened {
             let (number, name) = (tunnel.number, tunnel.to_string());
             let grant = match &tunnel.half {
                 Half::Dial(target) => opened.dial(number, name, target, access).await,
-                Half::Listen(listen, proxy) => {
-                    opened.listen(number, &name, (listen, *proxy), access)
-                }
+                Half::Listen(listen, proxy) => match access.may_listen(listen) {
+                    Err(why) => Grant::Refused(why),
+                    Ok(()) => {
+                        let bound = ports.bind(identity.name(), listen);
+                        opened.listen(number, &name, (listen, *proxy), bound)
+                    }
+                },
             };
             opened.grants.push(grant);
         }
@@ -133,12 +138,9 @@ impl Opened {
         number: u32,
         name: &str,
         (listen, proxy): (&Listen, Option<ProxyHeader>),
-        access: &Access,
+        bound: io::Result<Arc<Listener>>,
     ) -> Grant {
-        if let Err(why) = access.may_listen(listen) {
-            return Grant::Refused(why);
-        }
-        match Listener::bind(listen) {
+        match bound {
             Ok(listener) => {
                 let addr = listener.local_addr();
                 let count = self.account.listened(name);
@@ -181,14 +183,15 @@ impl Newcomer {
     pub async fn welcome(
         mut self,
         metrics: &Arc<Metrics>,
+        ports: Arc<Ports>,
         udp_idle: Duration,
         make_room: MakeRoom,
     ) -> Result<Session, SessionError> {
-        let mut opened = self.open(metrics).await;
+        let mut opened = self.open(metrics, &ports).await;
         if opened.taken {
             drop(opened);
             make_room.make().await;
-            opened = self.open(metrics).await;
+            opened = self.open(metrics, &ports).await;
         }
         let tunnels = self.tunnels.iter().map(Request::to_string);
         let refused: Vec<_> = opened
@@ -217,6 +220,7 @@ impl Newcomer {
             self.tunnels,
             self.changes,
             held,
+            ports,
             make_room,
         );
         Ok(Session::new(
@@ -230,10 +234,10 @@ impl Newcomer {
         ))
     }
 
-    async fn open(&mut self, metrics: &Arc<Metrics>) -> Opened {
+    async fn open(&mut self, metrics: &Arc<Metrics>, ports: &Ports) -> Opened {
         let account = Account::new(metrics, self.identity.name());
         let access = self.changes.borrow_and_update().clone();
-        Opened::new(&self.identity, &access, account, &self.tunnels).await
+        Opened::new(&self.identity, ports, &access, account, &self.tunnels).await
     }
 
     /// Tells a client what it does not get, and lets it go.

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
@@ -40,6 +40,12 @@ pub struct UdpPort {
     addr: SocketAddr,
     /// The address that it is connected to.
     peer: Option<SocketAddr>,
+}
+
+impl AsFd for UdpPort {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.get_ref().as_fd()
+    }
 }
 
 /// A packet that has arrived.
@@ -83,6 +89,11 @@ impl UdpPort {
         let socket = open(addr)?;
         socket.connect(&addr.into())?;
         Self::new(socket.into(), Some(addr))
+    }
+
+    /// Takes over a socket that is bound. Must be called within a runtime.
+    pub fn adopt(socket: UdpSocket) -> io::Result<Self> {
+        Self::new(socket, None)
     }
 
     fn new(socket: UdpSocket, peer: Option<SocketAddr>) -> io::Result<Self> {

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 
-use super::quic;
+use super::quic::{self, Generation};
 use super::{CloseCode, Connection, Lost, Tuning};
 use crate::tunnel::ListenAddr;
 
@@ -17,10 +17,12 @@ pub struct Endpoint {
 /// A server's sockets, as far as they are bound already.
 #[derive(Debug, Default)]
 pub struct Bound {
-    /// For QUIC.
-    pub udp: Option<UdpSocket>,
+    /// For QUIC, the first being the one that clients begin with.
+    pub udp: Vec<UdpSocket>,
     /// For what goes through TCP.
     pub tcp: Option<TcpListener>,
+    /// Which of two servers at that port this one is.
+    pub generation: Generation,
 }
 
 impl Endpoint {
@@ -35,13 +37,40 @@ impl Endpoint {
         secret: [u8; 32],
         tuning: Tuning,
     ) -> io::Result<Self> {
-        let quic = quic::Endpoint::bind(addr, bound.udp, tls, secret, tuning)?;
+        let quic = quic::Endpoint::bind(addr, (bound.udp, bound.generation), tls, secret, tuning)?;
         Ok(Self { quic })
     }
 
     /// The address that was bound, with its real port.
     pub fn local_addr(&self) -> SocketAddr {
         self.quic.local_addr()
+    }
+
+    /// The sockets for a process that takes this one's place. Until [`Endpoint::steer`] no client
+    /// arrives there.
+    pub fn for_successor(&self) -> io::Result<Bound> {
+        let (udp, generation) = self.quic.second_sockets()?;
+        Ok(Bound {
+            udp,
+            tcp: None,
+            generation,
+        })
+    }
+
+    /// Lets new clients arrive at the sockets of the process that takes this one's place.
+    pub fn steer(&self) -> io::Result<()> {
+        self.quic.steer()
+    }
+
+    /// Whether no other process has the port too.
+    pub fn is_alone(&self) -> bool {
+        self.quic.is_alone()
+    }
+
+    /// Takes the port for this process alone, after the one before it has gone, or the one after it
+    /// has not come.
+    pub fn claim(&self) {
+        self.quic.claim();
     }
 
     /// Waits for the next client; none when the endpoint is closed. Cancel-safe.

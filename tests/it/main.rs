@@ -76,3 +76,5 @@ mod trust;
 mod udp;
 mod udp_programs;
 mod unix;
+#[cfg(target_os = "linux")]
+mod upgrade;
