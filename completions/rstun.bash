@@ -272,16 +272,12 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__check__subcmd__client)
-            opts="-L -R -D -h -V --config --server-addr --all-servers --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --ticket-file --password --password-file --name --identity --cert --pin --trust --congestion --idle-timeout --udp-timeout --hop-interval --drain --log --help --version"
+            opts="-L -R -D -h -V --server-addr --all-servers --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --ticket-file --password --password-file --name --identity --cert --pin --trust --congestion --idle-timeout --udp-timeout --hop-interval --drain --config --log --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --server-addr)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -367,6 +363,10 @@ _rstun() {
                     return 0
                     ;;
                 --drain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -438,16 +438,12 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__check__subcmd__server)
-            opts="-h -V --config --addr --downstream --unix-dir --password --password-file --clients --cert --key --qr --congestion --idle-timeout --udp-timeout --drain --allow-bench --audit-log --log --user --help --version"
+            opts="-h -V --addr --downstream --unix-dir --password --password-file --clients --cert --key --qr --congestion --idle-timeout --udp-timeout --drain --allow-bench --audit-log --config --log --user --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --addr)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -500,6 +496,10 @@ _rstun() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
@@ -516,16 +516,12 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__client)
-            opts="-L -R -D -h -V --config --server-addr --all-servers --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --ticket-file --password --password-file --name --identity --cert --pin --trust --congestion --idle-timeout --udp-timeout --hop-interval --drain --log --help --version"
+            opts="-L -R -D -h -V --server-addr --all-servers --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --ticket-file --password --password-file --name --identity --cert --pin --trust --congestion --idle-timeout --udp-timeout --hop-interval --drain --config --log --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --server-addr)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -614,6 +610,10 @@ _rstun() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
@@ -626,16 +626,12 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__connect)
-            opts="-h -V --config --server-addr --ticket-file --password --password-file --name --identity --cert --pin --trust --congestion --help --version"
+            opts="-h -V --server-addr --ticket-file --password --password-file --name --identity --cert --pin --trust --congestion --config --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --server-addr)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -674,6 +670,10 @@ _rstun() {
                     ;;
                 --congestion)
                     COMPREPLY=($(compgen -W "bbr cubic newreno" -- "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 *)
@@ -980,16 +980,12 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__server)
-            opts="-h -V --config --addr --downstream --unix-dir --password --password-file --clients --cert --key --qr --congestion --idle-timeout --udp-timeout --drain --allow-bench --audit-log --log --user --help --version"
+            opts="-h -V --addr --downstream --unix-dir --password --password-file --clients --cert --key --qr --congestion --idle-timeout --udp-timeout --drain --allow-bench --audit-log --config --log --user --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --addr)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1039,6 +1035,10 @@ _rstun() {
                     return 0
                     ;;
                 --audit-log)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1194,16 +1194,12 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__ticket)
-            opts="-h -V --config --addr --for --qr --listen --clients --password --password-file --cert --key --help --version"
+            opts="-h -V --addr --for --qr --listen --clients --password --password-file --cert --key --config --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --addr)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1233,6 +1229,10 @@ _rstun() {
                     return 0
                     ;;
                 --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

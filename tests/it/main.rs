@@ -21,6 +21,7 @@ mod concurrent;
 mod connect;
 mod drain;
 mod end_of_flow;
+mod examples;
 #[cfg(target_os = "linux")]
 mod exhaustion;
 #[cfg(target_os = "linux")]
