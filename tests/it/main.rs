@@ -62,6 +62,7 @@ mod reconnect;
 #[cfg(target_os = "linux")]
 mod reconnects;
 mod refusals;
+mod reload;
 mod servers;
 #[cfg(target_os = "linux")]
 mod service;
