@@ -26,6 +26,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand client 'Connect to a server, and keep tunnels up'
             cand connect 'Connect standard input and output to a target at the server''s side, once'
             cand tunnel 'Change or show the tunnels of a client that runs'
+            cand reload 'Have a server or a client that runs read its configuration again'
             cand stop 'Have a server or a client that runs end in order'
             cand check 'Check a server''s or a client''s flags and files, and the way to the server, step by step'
             cand ticket 'Print what a client needs to know of the server here, as one word'
@@ -35,7 +36,6 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'rstun;server'= {
-            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --addr 'UDP address to listen on; a bare port means all addresses, and a range 6060-6099 all of its ports, for clients to change between'
             cand --downstream 'What clients may reach, repeatable: HOST:PORT, NETWORK:FIRST-LAST, udp://HOST:PORT or unix:///PATH; a bare port is at 127.0.0.1'
             cand --unix-dir 'Directory in which TunnelIn may listen on Unix sockets [default: none]'
@@ -49,6 +49,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --udp-timeout 'Silence after which a UDP flow is over, where its tunnel has no ?timeout='
             cand --drain 'Time that open connections have to finish after Ctrl-C or SIGTERM'
             cand --audit-log 'File to add a line of JSON to for each login, refusal, tunnel and denied target'
+            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --log 'What log lines look like'
             cand --user 'User to go on as when the port is bound, if started by root'
             cand --qr 'Show clients'' ticket as a QR code too'
@@ -59,7 +60,6 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --version 'Print version'
         }
         &'rstun;client'= {
-            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --server-addr 'Server to connect to, repeatable; the port is 6060 if left out, and any of a range 6060-6099. The first server that can be had is used, and the others stand by'
             cand --mode 'Direction of each --addr-mapping'
             cand --addr-mapping 'Tunnel in the direction of --mode, repeatable'
@@ -82,6 +82,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --udp-timeout 'Silence after which a UDP flow is over, where its tunnel has no ?timeout='
             cand --hop-interval 'Move to a new local port after so long, a quarter more or less, and to another of the server''s if its address has a range of them; flows go on'
             cand --drain 'Time that open connections have to finish after Ctrl-C or SIGTERM'
+            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --log 'What log lines look like'
             cand --all-servers 'Connect to each --server-addr: tunnels into this machine are open at all of them, and those out of it go through the nearest'
             cand -h 'Print help (see more with ''--help'')'
@@ -90,7 +91,6 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --version 'Print version'
         }
         &'rstun;connect'= {
-            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --server-addr 'Server to go through, by a running client of it or else by a connection of its own, repeatable as for the client [default: that of the client that runs]'
             cand --ticket-file 'File with a ticket in its first line, which nobody else may read [else: RSTUN_TICKET]'
             cand --password 'Password; others on this machine can see it in the list of processes'
@@ -101,6 +101,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --pin 'In place of --cert the SHA-256 of the server''s certificate, as keygen and the server print it; repeatable, and one that fits will do'
             cand --trust 'In place of both, whom to ask'
             cand --congestion 'Congestion control of what this side sends'
+            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
             cand -V 'Print version'
@@ -167,6 +168,14 @@ set edit:completion:arg-completer[rstun] = {|@words|
         }
         &'rstun;tunnel;help;help'= {
         }
+        &'rstun;reload'= {
+            cand --pid 'The process that is meant, where several run'
+            cand --socket 'Its control socket, where it is not in a usual place'
+            cand -h 'Print help'
+            cand --help 'Print help'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
         &'rstun;stop'= {
             cand --pid 'The process that is meant, where several run'
             cand --socket 'Its control socket, where it is not in a usual place'
@@ -186,7 +195,6 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'rstun;check;server'= {
-            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --addr 'UDP address to listen on; a bare port means all addresses, and a range 6060-6099 all of its ports, for clients to change between'
             cand --downstream 'What clients may reach, repeatable: HOST:PORT, NETWORK:FIRST-LAST, udp://HOST:PORT or unix:///PATH; a bare port is at 127.0.0.1'
             cand --unix-dir 'Directory in which TunnelIn may listen on Unix sockets [default: none]'
@@ -200,6 +208,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --udp-timeout 'Silence after which a UDP flow is over, where its tunnel has no ?timeout='
             cand --drain 'Time that open connections have to finish after Ctrl-C or SIGTERM'
             cand --audit-log 'File to add a line of JSON to for each login, refusal, tunnel and denied target'
+            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --log 'What log lines look like'
             cand --user 'User to go on as when the port is bound, if started by root'
             cand --qr 'Show clients'' ticket as a QR code too'
@@ -210,7 +219,6 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --version 'Print version'
         }
         &'rstun;check;client'= {
-            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --server-addr 'Server to connect to, repeatable; the port is 6060 if left out, and any of a range 6060-6099. The first server that can be had is used, and the others stand by'
             cand --mode 'Direction of each --addr-mapping'
             cand --addr-mapping 'Tunnel in the direction of --mode, repeatable'
@@ -233,6 +241,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --udp-timeout 'Silence after which a UDP flow is over, where its tunnel has no ?timeout='
             cand --hop-interval 'Move to a new local port after so long, a quarter more or less, and to another of the server''s if its address has a range of them; flows go on'
             cand --drain 'Time that open connections have to finish after Ctrl-C or SIGTERM'
+            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --log 'What log lines look like'
             cand --all-servers 'Connect to each --server-addr: tunnels into this machine are open at all of them, and those out of it go through the nearest'
             cand -h 'Print help (see more with ''--help'')'
@@ -252,7 +261,6 @@ set edit:completion:arg-completer[rstun] = {|@words|
         &'rstun;check;help;help'= {
         }
         &'rstun;ticket'= {
-            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --addr 'Address by which clients reach the server, repeatable, the best first [default: what look like this machine''s addresses]'
             cand --for 'Client that it is for; if it has no entry in --clients yet, one is added'
             cand --listen 'Where the server listens, as its own --addr says'
@@ -261,6 +269,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --password-file 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd''s credential ''password'', or a prompt]'
             cand --cert 'Certificate or chain, DER or PEM [default: certificate.der in the configuration directory, or else one that the server makes for itself]'
             cand --key 'Private key of the certificate, DER or PEM [default: priv_key.der beside it]'
+            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --qr 'Show it as a QR code too'
             cand -h 'Print help'
             cand --help 'Print help'
@@ -345,6 +354,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand client 'Connect to a server, and keep tunnels up'
             cand connect 'Connect standard input and output to a target at the server''s side, once'
             cand tunnel 'Change or show the tunnels of a client that runs'
+            cand reload 'Have a server or a client that runs read its configuration again'
             cand stop 'Have a server or a client that runs end in order'
             cand check 'Check a server''s or a client''s flags and files, and the way to the server, step by step'
             cand ticket 'Print what a client needs to know of the server here, as one word'
@@ -369,6 +379,8 @@ set edit:completion:arg-completer[rstun] = {|@words|
         &'rstun;help;tunnel;remove'= {
         }
         &'rstun;help;tunnel;list'= {
+        }
+        &'rstun;help;reload'= {
         }
         &'rstun;help;stop'= {
         }

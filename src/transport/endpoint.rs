@@ -78,6 +78,11 @@ impl Endpoint {
         self.quic.accept().await.map(Attempt::Quic)
     }
 
+    /// Goes through the next handshakes with this; connections that there are know nothing of it.
+    pub fn set_tls(&self, tls: rustls::ServerConfig) -> io::Result<()> {
+        self.quic.set_tls(tls)
+    }
+
     /// Closes all connections, and waits up to a second until their peers can know.
     pub async fn close(&self, code: CloseCode, reason: &str) {
         self.quic.close(code, reason).await;

@@ -21,6 +21,7 @@ mod concurrent;
 mod connect;
 mod drain;
 mod end_of_flow;
+mod examples;
 #[cfg(target_os = "linux")]
 mod exhaustion;
 #[cfg(target_os = "linux")]
@@ -58,7 +59,10 @@ mod readme;
 #[cfg(target_os = "linux")]
 mod rebinding;
 mod reconnect;
+#[cfg(target_os = "linux")]
+mod reconnects;
 mod refusals;
+mod reload;
 mod servers;
 #[cfg(target_os = "linux")]
 mod service;
