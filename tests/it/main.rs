@@ -59,6 +59,8 @@ mod readme;
 #[cfg(target_os = "linux")]
 mod rebinding;
 mod reconnect;
+#[cfg(target_os = "linux")]
+mod reconnects;
 mod refusals;
 mod reload;
 mod servers;
