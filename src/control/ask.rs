@@ -2,9 +2,12 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::process::geteuid;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use thiserror::Error;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -70,7 +73,7 @@ impl Running {
                 _ => Ok(running),
             };
         }
-        let mut found = Self::all().await;
+        let mut found = Self::all(directory::all()).await;
         let shown = list(&found);
         found.retain(|it| which.pid.is_none_or(|pid| pid == it.greeting.pid));
         found.retain(|it| which.role.is_none_or(|role| role == it.greeting.role));
@@ -100,14 +103,15 @@ impl Running {
     }
 
     /// The client to go through: one of any of these servers that trusts them by the same, where they are
-    /// given, and else the only one that runs.
+    /// given, and else the only one that runs. It is never another user's, even for root: that could
+    /// claim to be a client of any server, and would have what goes through it.
     pub async fn find(
         servers: &[HostPort],
         trust: Option<&Trust>,
     ) -> Result<Option<Self>, AskError> {
         let servers: Vec<_> = servers.iter().map(HostPort::to_string).collect();
         let trust = trust.map(Trust::to_string);
-        let mut found = Self::all().await;
+        let mut found = Self::all(directory::trusted()).await;
         found.retain(|running| {
             let theirs = &running.greeting;
             let shared = theirs.servers.iter().any(|server| servers.contains(server));
@@ -123,10 +127,11 @@ impl Running {
         Ok(found.pop())
     }
 
-    /// All that run, are of our version, and that this user may ask; the oldest number first.
-    async fn all() -> Vec<Self> {
+    /// All that run, have their sockets in these directories, are of our version, and that this user
+    /// may ask; the oldest number first.
+    async fn all(directories: Vec<PathBuf>) -> Vec<Self> {
         let mut running = Vec::new();
-        for dir in directory::all() {
+        for dir in directories {
             for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
                 let name = entry.file_name();
                 let name = name.to_string_lossy();
@@ -147,8 +152,11 @@ impl Running {
 
     async fn greet(path: &Path) -> io::Result<Self> {
         let socket = UnixStream::connect(path).await?;
-        check_peer(&socket)?;
-        let (greeting, _) = line::receive(&socket, MAX_REPLY).await?;
+        // Root may ask anybody.
+        if !geteuid().is_root() {
+            check_peer(&socket)?;
+        }
+        let greeting = hear(&socket).await?;
         Ok(Self { socket, greeting })
     }
 
@@ -172,9 +180,9 @@ impl Running {
     }
 
     async fn reply(&self) -> Result<Reply, AskError> {
-        match line::receive(&self.socket, MAX_REPLY).await {
-            Ok((Reply::Failed { why }, _)) => Err(AskError::Failed(why)),
-            Ok((reply, _)) => Ok(reply),
+        match hear(&self.socket).await {
+            Ok(Reply::Failed { why }) => Err(AskError::Failed(why)),
+            Ok(reply) => Ok(reply),
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(AskError::Gone(self.greeting.role))
             }
@@ -191,4 +199,44 @@ impl Running {
 fn list(running: &[Running]) -> String {
     let each = running.iter().map(|it| it.greeting.to_string());
     each.collect::<Vec<_>>().join(", ")
+}
+
+/// What a program says, fit to print: it may be another user's, who would have root's terminal do
+/// things.
+async fn hear<T: DeserializeOwned>(socket: &UnixStream) -> io::Result<T> {
+    let (mut said, _) = line::receive(socket, MAX_REPLY).await?;
+    make_printable(&mut said);
+    Ok(serde_json::from_value(said)?)
+}
+
+/// Takes the control characters out of all texts, but for the ends of lines.
+fn make_printable(said: &mut Value) {
+    let steers = |c: char| c.is_control() && c != '\n';
+    match said {
+        Value::String(text) if text.contains(steers) => *text = text.replace(steers, "\u{fffd}"),
+        Value::Array(parts) => parts.iter_mut().for_each(make_printable),
+        Value::Object(fields) => fields.values_mut().for_each(make_printable),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_another_program_says_cannot_steer_a_terminal() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let why = "\u{1b}]0;owned\u{7}\u{9b}2J\r\nsecond line";
+        let reply = Reply::Reloaded {
+            changes: vec![why.into()],
+        };
+        line::send(&theirs, &reply, None).await.unwrap();
+        let heard: Reply = hear(&ours).await.unwrap();
+        let why = "\u{fffd}]0;owned\u{fffd}\u{fffd}2J\u{fffd}\nsecond line";
+        let reply = Reply::Reloaded {
+            changes: vec![why.into()],
+        };
+        assert_eq!(heard, reply);
+    }
 }

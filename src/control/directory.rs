@@ -32,6 +32,17 @@ pub(super) fn own() -> io::Result<PathBuf> {
 
 /// All directories in which programs may have their sockets that this user may ask.
 pub(super) fn all() -> Vec<PathBuf> {
+    let mut dirs = trusted();
+    if geteuid().is_root() {
+        dirs.extend(children(USERS).map(|dir| dir.join("rstun")));
+    }
+    dirs.sort();
+    dirs.dedup();
+    dirs
+}
+
+/// Those in which nobody but this user and the services of the system can have sockets.
+pub(super) fn trusted() -> Vec<PathBuf> {
     let ours = Place::candidates().into_iter();
     let ours = ours.filter(|place| place.check().is_ok());
     let mut dirs: Vec<_> = ours.map(|place| place.dir).collect();
@@ -39,9 +50,6 @@ pub(super) fn all() -> Vec<PathBuf> {
         let name = dir.file_name().unwrap_or_default().to_string_lossy();
         name == "rstun" || name.starts_with("rstun-")
     }));
-    if geteuid().is_root() {
-        dirs.extend(children(USERS).map(|dir| dir.join("rstun")));
-    }
     dirs.sort();
     dirs.dedup();
     dirs
