@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::SessionError;
 use super::control::Control;
-use super::flow::{OPENING, Opener};
+use super::flow::Opener;
 use super::guest::Asked;
 use super::lanes::Lane;
 use crate::tunnel::Tunnel;
@@ -34,7 +34,7 @@ pub enum OpenError {
     /// The server does not allow it, for this reason.
     #[error("{0}")]
     Refused(String),
-    /// The session has ended before there was an answer, or there was none in time.
+    /// The session has ended before there was an answer, or takes nothing new.
     #[error("the connection to the server was lost before it had answered")]
     Lost,
 }
@@ -56,7 +56,8 @@ pub(super) enum Change {
 
 impl Opener {
     /// Opens one more tunnel, of a number that no other of the session's ever had; returns where the
-    /// server listens for it, if it does.
+    /// server listens for it, if it does. It waits as long as the session lasts: a path that is silent for
+    /// a while only delays the answer.
     pub async fn open_tunnel(&self, number: u32, tunnel: &Tunnel) -> Opened {
         let (answer, answered) = oneshot::channel();
         let change = Change::Open {
@@ -69,10 +70,7 @@ impl Opener {
             .send(change)
             .await
             .map_err(|_| OpenError::Lost)?;
-        let answered = timeout(OPENING, answered).await;
-        answered
-            .unwrap_or(Ok(Err(OpenError::Lost)))
-            .unwrap_or(Err(OpenError::Lost))
+        answered.await.unwrap_or(Err(OpenError::Lost))
     }
 
     /// Has a tunnel take no new flows, and breaks those that are open after `drain`. Does not wait for
@@ -129,14 +127,20 @@ impl Changes {
     /// Waits for the next event. Cancel-safe.
     pub(super) async fn next(&mut self, control: &mut Control) -> Result<Event, SessionError> {
         let idle = self.deciding.is_empty();
-        tokio::select! {
-            message = control.read(), if idle => Ok(Event::Message(message?)),
-            Some(change) = self.wanted.recv() => Ok(Event::Change(change)),
-            Some(decided) = self.deciding.join_next() => match decided {
-                Ok(asked) => Ok(Event::Decided(Box::new(asked))),
-                Err(_) => pending().await,
-            },
-            Some(Ok(Some(number))) = self.draining.join_next() => Ok(Event::Drained(number)),
+        loop {
+            return tokio::select! {
+                message = control.read(), if idle => Ok(Event::Message(message?)),
+                Some(change) = self.wanted.recv() => Ok(Event::Change(change)),
+                Some(decided) = self.deciding.join_next() => match decided {
+                    Ok(asked) => Ok(Event::Decided(Box::new(asked))),
+                    Err(_) => pending().await,
+                },
+                Some(drained) = self.draining.join_next() => match drained {
+                    Ok(Some(number)) => Ok(Event::Drained(number)),
+                    // There may be another one, of which something is to be told.
+                    Ok(None) | Err(_) => continue,
+                },
+            };
         }
     }
 

@@ -88,6 +88,12 @@ impl Guest {
         lock(&self.tunnels).contains_key(&number)
     }
 
+    /// Whether a tunnel that is called so is open.
+    pub(super) fn has_like(&self, text: &str) -> bool {
+        let tunnels = lock(&self.tunnels);
+        tunnels.values().any(|it| it.request.to_string() == text)
+    }
+
     /// Takes a tunnel from it, and tells what it was called if it had it.
     pub(super) fn take(&self, number: u32) -> Option<String> {
         let text = lock(&self.tunnels).remove(&number)?.request.to_string();

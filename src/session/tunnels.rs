@@ -27,7 +27,10 @@ impl Session {
             }
             (Event::Message(Message::Close(number)), Role::Server(guest)) => {
                 let text = guest.take(number).ok_or(SessionError::Unexpected)?;
-                self.account.forget(&text);
+                // Those that are called the same are counted as one.
+                if !guest.has_like(&text) {
+                    self.account.forget(&text);
+                }
                 self.dialing.remove(number);
                 self.opener.shared().lanes.close(number);
                 if let Some(mut listening) = self.listening.remove(&number) {
