@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 #[cfg(unix)]
 use self::callers::Desk;
 use self::servers::Servers;
-use self::tunnels::{Order, Tunnels};
+use self::tunnels::{Changed, Order, Tunnels};
 use crate::config::{ClientConfig, Source};
 #[cfg(unix)]
 use crate::control::{ControlSocket, Greeting};
@@ -171,8 +171,15 @@ async fn reload(
     let (answer, answered) = oneshot::channel();
     let order = Order::Change(changes.gone, changes.new, answer);
     orders.send(order).await.context(ENDING)?;
-    let mut lines = answered.await.context(ENDING)?;
+    let Changed { mut lines, missing } = answered.await.context(ENDING)?;
     *current = new;
+    // What could not be had is tried again the next time.
+    for tunnel in missing {
+        let mut tunnels = current.tunnels.iter();
+        if let Some(at) = tunnels.position(|known| *known == tunnel) {
+            current.tunnels.remove(at);
+        }
+    }
     lines.extend(changes.lines);
     Ok(lines)
 }

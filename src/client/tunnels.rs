@@ -171,11 +171,19 @@ pub(super) enum Order {
     Add(Vec<Tunnel>, oneshot::Sender<Result<Vec<View>, String>>),
     /// To remove those that fit any of these, each of which has to fit one.
     Remove(Vec<Pick>, oneshot::Sender<Result<Vec<View>, String>>),
-    /// To have those of the configuration changed: without the first, and with the second. Tells what
-    /// became of each, a line for one.
-    Change(Vec<Tunnel>, Vec<Tunnel>, oneshot::Sender<Vec<String>>),
+    /// To have those of the configuration changed: without the first, and with the second.
+    Change(Vec<Tunnel>, Vec<Tunnel>, oneshot::Sender<Changed>),
     /// To tell of all.
     List(oneshot::Sender<Vec<View>>),
+}
+
+/// What became of a change of the configuration's tunnels.
+#[derive(Debug, Default)]
+pub(super) struct Changed {
+    /// A line for each tunnel.
+    pub(super) lines: Vec<String>,
+    /// Those that were to be added, and could not be.
+    pub(super) missing: Vec<Tunnel>,
 }
 
 /// Which tunnel is meant.
@@ -362,6 +370,10 @@ impl Tunnels {
         for entry in &entries {
             if let Err(why) = entry.verdict().await {
                 refused.push(format!("{}: {why}", entry.tunnel));
+                // A server that does not answer says nothing of the others either.
+                if entry.verdict.borrow().is_none() {
+                    break;
+                }
             }
         }
         if refused.is_empty() {
@@ -399,8 +411,11 @@ impl Tunnels {
         gone: Vec<Tunnel>,
         new: Vec<Tunnel>,
         current: &watch::Receiver<Option<Opener>>,
-    ) -> Vec<String> {
-        let mut lines = Vec::new();
+    ) -> Changed {
+        let Changed {
+            mut lines,
+            mut missing,
+        } = Changed::default();
         for tunnel in gone {
             let book = self.book.borrow().clone();
             let found = book
@@ -424,10 +439,13 @@ impl Tunnels {
                     }
                     lines.push(line);
                 }
-                Err(why) => lines.push(why),
+                Err(why) => {
+                    lines.push(why);
+                    missing.push(tunnel);
+                }
             }
         }
-        lines
+        Changed { lines, missing }
     }
 
     /// Has nobody listen for tunnels any more, and forgets them.
