@@ -4,6 +4,7 @@
 //! enums over them. So far there is one, QUIC. All that is known of it is in its child `quic`.
 
 mod connection;
+mod credit;
 mod endpoint;
 mod quic;
 mod stream;
@@ -18,6 +19,11 @@ use std::fmt;
 use std::time::Duration;
 
 use thiserror::Error;
+
+/// Flows that a peer may have open at once, after login.
+///
+/// Quinn keeps an entry for each, used or not, so it is not simply the largest number.
+const MAX_FLOWS: u32 = 16_384;
 
 /// How much a connection has in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,4 +211,14 @@ pub enum StreamError {
     /// The connection is gone, and all of its streams with it.
     #[error("the tunnel's connection was lost")]
     Lost,
+}
+
+/// A peer's text, without control characters that could lead a terminal astray.
+fn printable(text: &[u8]) -> String {
+    let visible = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    String::from_utf8_lossy(text)
+        .chars()
+        .map(visible)
+        .take(300)
+        .collect()
 }

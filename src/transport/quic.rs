@@ -26,24 +26,20 @@ use rustls::AlertDescription;
 use rustls::pki_types::CertificateDer;
 use tracing::trace;
 
-use self::credit::{Credit, FIRST_WINDOW, GROWTH};
+use self::credit::Credit;
 use self::moderation::Bulk;
 use self::path::Path;
 use self::probe::Leeway;
 use self::punctual::Punctual;
 use self::socket::BatchSocket;
-use super::{CloseCode, Congestion, Description, Lost, Tuning};
+use super::credit::{FIRST_WINDOW, GROWTH};
+use super::{CloseCode, Congestion, Description, Lost, MAX_FLOWS, Tuning, printable};
 use crate::tls::Fingerprint;
 use crate::tunnel::ListenAddr;
 
 #[doc(hidden)]
 pub use congestion::BareController;
 pub(super) use stream::{Receiver, Sender};
-
-/// Flows that a peer may have open at once, after login.
-///
-/// Quinn keeps an entry for each, used or not, so it is not simply the largest number.
-const MAX_FLOWS: u32 = 16_384;
 
 /// Bytes that a connection may have on the way, over all flows, before login.
 const RECEIVE_WINDOW_BEFORE_LOGIN: u64 = 64 * 1024;
@@ -479,14 +475,4 @@ fn lost(error: ConnectionError) -> Lost {
         ConnectionError::LocallyClosed => Lost::Local,
         ConnectionError::CidsExhausted => Lost::Failed(error.to_string()),
     }
-}
-
-/// A peer's text, without control characters that could lead a terminal astray.
-fn printable(text: &[u8]) -> String {
-    let visible = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    String::from_utf8_lossy(text)
-        .chars()
-        .map(visible)
-        .take(300)
-        .collect()
 }
