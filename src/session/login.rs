@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::control::Control;
 use super::welcome::Newcomer;
 use super::{Role, Session, SessionError};
-use crate::access::{ChannelBinding, Claim, Credential, EXPORTER_LABEL, Registry};
+use crate::access::{ChannelBinding, Claim, Credential, Registry};
 use crate::audit;
 use crate::transport::{CloseCode, Connection, Lost};
 use crate::tunnel::{Direction, Half, Tunnel};
@@ -37,7 +37,7 @@ pub async fn login(
     tunnels: &[Tunnel],
     udp_idle: Duration,
 ) -> Result<LoggedIn, SessionError> {
-    let binding = binding(&connection)?;
+    let binding = connection.channel_binding()?;
     let mut control = Control::new(connection.open().await?);
     let login = Message::Login(Login {
         instance,
@@ -122,7 +122,7 @@ fn refusal(lost: Lost, credential: &Credential) -> SessionError {
 ///
 /// It has no deadline of its own. Not cancel-safe: the connection is to be dropped.
 pub async fn greet(connection: Connection, known: &Registry) -> Result<Newcomer, SessionError> {
-    let binding = binding(&connection)?;
+    let binding = connection.channel_binding()?;
     let mut control = Control::new(tokio::select! {
         stream = connection.accept() => stream?,
         error = early_datagram(&connection) => return Err(error),
@@ -170,8 +170,4 @@ async fn broken(connection: &Connection, error: SessionError) -> SessionError {
         .close(CloseCode::Protocol, &error.to_string())
         .await;
     error
-}
-
-fn binding(connection: &Connection) -> Result<ChannelBinding, SessionError> {
-    Ok(connection.export_keying_material(EXPORTER_LABEL)?)
 }

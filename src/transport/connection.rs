@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use super::quic;
 use super::{CloseCode, Description, Lost, Receiver, Sender};
+use super::{quic, tcp};
 use crate::tls::Fingerprint;
 
 /// An encrypted connection to a peer. Clones are the same connection.
@@ -14,6 +14,8 @@ use crate::tls::Fingerprint;
 pub enum Connection {
     /// QUIC.
     Quic(quic::Connection),
+    /// TLS over TCP.
+    Tcp(tcp::Connection),
 }
 
 impl Connection {
@@ -21,13 +23,16 @@ impl Connection {
     pub fn remote_address(&self) -> SocketAddr {
         match self {
             Self::Quic(inner) => inner.remote_address(),
+            Self::Tcp(inner) => inner.remote_address(),
         }
     }
 
-    /// Keying material of this connection for one purpose (RFC 9266).
-    pub fn export_keying_material(&self, label: &[u8]) -> Result<[u8; 32], Lost> {
+    /// Keying material of this connection alone (RFC 9266): what is made with it is of no use on
+    /// another.
+    pub fn channel_binding(&self) -> Result<[u8; 32], Lost> {
         match self {
-            Self::Quic(inner) => inner.export_keying_material(label),
+            Self::Quic(inner) => inner.channel_binding(),
+            Self::Tcp(inner) => inner.channel_binding(),
         }
     }
 
@@ -35,6 +40,7 @@ impl Connection {
     pub fn peer_certificate(&self) -> Option<Fingerprint> {
         match self {
             Self::Quic(inner) => inner.peer_certificate(),
+            Self::Tcp(inner) => inner.peer_certificate(),
         }
     }
 
@@ -42,6 +48,7 @@ impl Connection {
     pub fn admit(&self) {
         match self {
             Self::Quic(inner) => inner.admit(),
+            Self::Tcp(inner) => inner.admit(),
         }
     }
 
@@ -54,6 +61,10 @@ impl Connection {
                 let (tx, rx) = inner.open().await?;
                 Ok((Sender::Quic(tx), Receiver::Quic(rx)))
             }
+            Self::Tcp(inner) => {
+                let (tx, rx) = inner.open().await?;
+                Ok((Sender::Tcp(tx), Receiver::Tcp(rx)))
+            }
         }
     }
 
@@ -64,6 +75,10 @@ impl Connection {
                 let (tx, rx) = inner.accept().await?;
                 Ok((Sender::Quic(tx), Receiver::Quic(rx)))
             }
+            Self::Tcp(inner) => {
+                let (tx, rx) = inner.accept().await?;
+                Ok((Sender::Tcp(tx), Receiver::Tcp(rx)))
+            }
         }
     }
 
@@ -71,6 +86,7 @@ impl Connection {
     pub fn max_datagram(&self) -> usize {
         match self {
             Self::Quic(inner) => inner.max_datagram(),
+            Self::Tcp(inner) => inner.max_datagram(),
         }
     }
 
@@ -82,6 +98,7 @@ impl Connection {
     pub fn send_datagram(&self, datagram: Bytes) {
         match self {
             Self::Quic(inner) => inner.send_datagram(datagram),
+            Self::Tcp(inner) => inner.send_datagram(datagram),
         }
     }
 
@@ -89,6 +106,7 @@ impl Connection {
     pub async fn read_datagram(&self) -> Result<Bytes, Lost> {
         match self {
             Self::Quic(inner) => inner.read_datagram().await,
+            Self::Tcp(inner) => inner.read_datagram().await,
         }
     }
 
@@ -96,6 +114,7 @@ impl Connection {
     pub fn datagrams(&self) -> (u64, u64) {
         match self {
             Self::Quic(inner) => inner.datagrams(),
+            Self::Tcp(inner) => inner.datagrams(),
         }
     }
 
@@ -104,6 +123,7 @@ impl Connection {
     pub async fn exchange_credit(&self) {
         match self {
             Self::Quic(inner) => inner.exchange_credit().await,
+            Self::Tcp(inner) => inner.exchange_credit().await,
         }
     }
 
@@ -111,6 +131,7 @@ impl Connection {
     pub fn probe(&self) {
         match self {
             Self::Quic(inner) => inner.probe(),
+            Self::Tcp(inner) => inner.probe(),
         }
     }
 
@@ -118,6 +139,7 @@ impl Connection {
     pub fn relax(&self) {
         match self {
             Self::Quic(inner) => inner.relax(),
+            Self::Tcp(inner) => inner.relax(),
         }
     }
 
@@ -126,6 +148,7 @@ impl Connection {
     pub fn rebind(&self) -> io::Result<()> {
         match self {
             Self::Quic(inner) => inner.rebind(),
+            Self::Tcp(inner) => inner.rebind(),
         }
     }
 
@@ -133,6 +156,7 @@ impl Connection {
     pub fn describe(&self) -> Description {
         match self {
             Self::Quic(inner) => inner.describe(),
+            Self::Tcp(inner) => inner.describe(),
         }
     }
 
@@ -140,6 +164,7 @@ impl Connection {
     pub fn heard(&self) -> u64 {
         match self {
             Self::Quic(inner) => inner.heard(),
+            Self::Tcp(inner) => inner.heard(),
         }
     }
 
@@ -147,6 +172,7 @@ impl Connection {
     pub async fn closed(&self) -> Lost {
         match self {
             Self::Quic(inner) => inner.closed().await,
+            Self::Tcp(inner) => inner.closed().await,
         }
     }
 
@@ -154,6 +180,7 @@ impl Connection {
     pub async fn close(&self, code: CloseCode, reason: &str) {
         match self {
             Self::Quic(inner) => inner.close(code, reason).await,
+            Self::Tcp(inner) => inner.close(code, reason).await,
         }
     }
 }

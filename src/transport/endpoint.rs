@@ -1,21 +1,29 @@
 //! A server's sockets and those who knock at them, and the way to a server.
 
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::quic;
-use super::{CloseCode, Connection, Lost, Tuning};
+use tracing::warn;
+
+use super::{CloseCode, Connection, Lost, Route, Tuning, quic, tcp};
 use crate::tunnel::ListenAddr;
+
+/// How often a port of the system's choice is tried that has to be free for UDP and TCP both.
+const TRIES: usize = 16;
 
 /// A server's sockets, and the connections through them.
 #[derive(Debug)]
 pub struct Endpoint {
     quic: quic::Endpoint,
+    /// None where the port is taken.
+    tcp: Option<tcp::Endpoint>,
 }
 
 impl Endpoint {
-    /// Binds a server's sockets.
+    /// Binds a server's sockets, of UDP and of TCP, to one port number. A TCP port that is taken is
+    /// done without, after a warning: those whose UDP gets through do not need it.
     ///
     /// From `secret` come the keys of QUIC's connection ids and stateless resets (RFC 9000, section
     /// 10.3), so that a server with the same secret can end the connections of one that died.
@@ -25,8 +33,27 @@ impl Endpoint {
         secret: [u8; 32],
         tuning: Tuning,
     ) -> io::Result<Self> {
-        let quic = quic::Endpoint::bind(addr, tls, secret, tuning)?;
-        Ok(Self { quic })
+        let tries = if addr.port == 0 { TRIES } else { 1 };
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let quic = quic::Endpoint::bind(addr, tls.clone(), secret, tuning)?;
+            let tcp = tcp::Endpoint::bind(quic.local_addr(), tls.clone(), tuning);
+            match tcp {
+                Ok(tcp) => {
+                    return Ok(Self {
+                        quic,
+                        tcp: Some(tcp),
+                    });
+                }
+                Err(_) if tried < tries => {}
+                Err(e) => {
+                    let addr = quic.local_addr();
+                    warn!("no fallback for clients whose UDP is blocked: TCP {addr}: {e}");
+                    return Ok(Self { quic, tcp: None });
+                }
+            }
+        }
     }
 
     /// The address that was bound, with its real port.
@@ -36,12 +63,27 @@ impl Endpoint {
 
     /// Waits for the next client; none when the endpoint is closed. Cancel-safe.
     pub async fn accept(&self) -> Option<Attempt> {
-        self.quic.accept().await.map(Attempt::Quic)
+        let tcp = async {
+            match &self.tcp {
+                Some(tcp) => tcp.accept().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            attempt = self.quic.accept() => attempt.map(|attempt| Attempt::Quic(Box::new(attempt))),
+            attempt = tcp => Some(Attempt::Tcp(attempt)),
+        }
     }
 
-    /// Closes all connections, and waits up to a second until their peers can know.
+    /// Closes all connections, and waits up to a second until their peers can know. Those by TCP have
+    /// been closed one by one.
     pub async fn close(&self, code: CloseCode, reason: &str) {
-        self.quic.close(code, reason).await;
+        let tcp = async {
+            if let Some(tcp) = &self.tcp {
+                tcp.close().await;
+            }
+        };
+        tokio::join!(self.quic.close(code, reason), tcp);
     }
 }
 
@@ -49,7 +91,9 @@ impl Endpoint {
 #[derive(Debug)]
 pub enum Attempt {
     /// By QUIC.
-    Quic(quic::Attempt),
+    Quic(Box<quic::Attempt>),
+    /// By TCP.
+    Tcp(tcp::Attempt),
 }
 
 impl Attempt {
@@ -57,6 +101,7 @@ impl Attempt {
     pub fn remote_address(&self) -> SocketAddr {
         match self {
             Self::Quic(inner) => inner.remote_address(),
+            Self::Tcp(inner) => inner.remote_address(),
         }
     }
 
@@ -64,6 +109,8 @@ impl Attempt {
     pub fn is_proved(&self) -> bool {
         match self {
             Self::Quic(inner) => inner.is_proved(),
+            // TCP has seen an answer of it.
+            Self::Tcp(_) => true,
         }
     }
 
@@ -71,6 +118,7 @@ impl Attempt {
     pub fn retry(self) {
         match self {
             Self::Quic(inner) => inner.retry(),
+            Self::Tcp(_) => {}
         }
     }
 
@@ -78,6 +126,8 @@ impl Attempt {
     pub fn refuse(self) {
         match self {
             Self::Quic(inner) => inner.refuse(),
+            // To be closed without a word says enough.
+            Self::Tcp(_) => {}
         }
     }
 
@@ -85,6 +135,7 @@ impl Attempt {
     pub fn ignore(self) {
         match self {
             Self::Quic(inner) => inner.ignore(),
+            Self::Tcp(_) => {}
         }
     }
 
@@ -93,12 +144,13 @@ impl Attempt {
     pub async fn handshake(self) -> Result<Connection, Lost> {
         match self {
             Self::Quic(inner) => inner.handshake().await.map(Connection::Quic),
+            Self::Tcp(inner) => inner.handshake().await.map(Connection::Tcp),
         }
     }
 }
 
-/// Connects to a server from a new socket, by the name that its certificate should have if names
-/// matter. It has no deadline of its own. Not cancel-safe: the attempt is given up.
+/// Connects to a server by QUIC from a new socket, by the name that its certificate should have if
+/// names matter. It has no deadline of its own. Not cancel-safe: the attempt is given up.
 pub async fn connect(
     remote: SocketAddr,
     tls: Arc<rustls::ClientConfig>,
@@ -107,4 +159,15 @@ pub async fn connect(
 ) -> Result<Connection, Lost> {
     let connected = quic::connect(remote, tls, name, tuning).await;
     connected.map(Connection::Quic)
+}
+
+/// The same by TCP.
+pub async fn connect_tcp(
+    route: &Route,
+    tls: Arc<rustls::ClientConfig>,
+    name: &str,
+    tuning: Tuning,
+) -> Result<Connection, Lost> {
+    let connected = tcp::connect(route, tls, name, tuning).await;
+    connected.map(Connection::Tcp)
 }

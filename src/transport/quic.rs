@@ -13,7 +13,6 @@ mod stream;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 use std::{fmt, io};
 
 use aws_lc_rs::hmac;
@@ -33,7 +32,10 @@ use self::probe::Leeway;
 use self::punctual::Punctual;
 use self::socket::BatchSocket;
 use super::credit::{FIRST_WINDOW, GROWTH};
-use super::{CloseCode, Congestion, Description, Lost, MAX_FLOWS, Tuning, printable};
+use super::{
+    CloseCode, Congestion, Description, EXPORTER_LABEL, GOODBYE, Lost, MAX_FLOWS, Transport,
+    Tuning, printable,
+};
 use crate::tls::Fingerprint;
 use crate::tunnel::ListenAddr;
 
@@ -46,9 +48,6 @@ const RECEIVE_WINDOW_BEFORE_LOGIN: u64 = 64 * 1024;
 
 /// The same after login: what our own flow control allows, so that it is this that decides.
 const RECEIVE_WINDOW: u64 = GROWTH + FIRST_WINDOW * MAX_FLOWS as u64;
-
-/// Longest that [`Endpoint::close`] and [`Connection::close`] wait for the goodbye to be sent.
-const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What TLS tells a server whose certificate is not trusted (RFC 8446, section 6.2).
 const UNTRUSTED: [AlertDescription; 7] = [
@@ -259,11 +258,11 @@ impl Connection {
         canonical(self.inner.remote_address())
     }
 
-    /// Keying material of this connection for one purpose (RFC 9266).
-    pub fn export_keying_material(&self, label: &[u8]) -> Result<[u8; 32], Lost> {
+    /// Keying material of this connection alone (RFC 9266).
+    pub fn channel_binding(&self) -> Result<[u8; 32], Lost> {
         let mut material = [0; 32];
         self.inner
-            .export_keying_material(&mut material, label, b"")
+            .export_keying_material(&mut material, EXPORTER_LABEL, b"")
             .map_err(|_| Lost::Failed("TLS exports no keying material".into()))?;
         Ok(material)
     }
@@ -381,14 +380,15 @@ impl Connection {
     pub fn describe(&self) -> Description {
         let controller = self.inner.congestion_state().into_any();
         Description {
-            udp_payload: self.inner.stats().path.current_mtu,
-            congestion: if controller.is::<Cubic>() {
+            transport: Transport::Quic,
+            udp_payload: Some(self.inner.stats().path.current_mtu),
+            congestion: Some(if controller.is::<Cubic>() {
                 Congestion::Cubic
             } else if controller.is::<NewReno>() {
                 Congestion::NewReno
             } else {
                 Congestion::Bbr
-            },
+            }),
         }
     }
 
