@@ -25,11 +25,13 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand server 'Stand where both sides reach it, and carry clients'' tunnels'
             cand client 'Connect to a server, and keep tunnels up'
             cand connect 'Connect standard input and output to a target at the server''s side, once'
+            cand stop 'Have a server or a client that runs end in order'
             cand keygen 'Make a key and a certificate for a server, or a client''s key or secret'
             cand bench 'Measure what a tunnel does, on this machine or to a server'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'rstun;server'= {
+            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --addr 'UDP address to listen on; a bare port means all addresses'
             cand --downstream 'What clients may reach, repeatable: HOST:PORT, NETWORK:FIRST-LAST, udp://HOST:PORT or unix:///PATH; a bare port is at 127.0.0.1'
             cand --unix-dir 'Directory in which TunnelIn may listen on Unix sockets [default: none]'
@@ -43,6 +45,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --udp-timeout 'Silence after which a UDP flow is over, where its tunnel has no ?timeout='
             cand --drain 'Time that open connections have to finish after Ctrl-C or SIGTERM'
             cand --audit-log 'File to add a line of JSON to for each login, refusal, tunnel and denied target'
+            cand --log 'What log lines look like'
             cand --user 'User to go on as when the port is bound, if started by root'
             cand --allow-bench 'Let clients load this server with `rstun bench --server-addr`'
             cand -h 'Print help (see more with ''--help'')'
@@ -51,6 +54,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --version 'Print version'
         }
         &'rstun;client'= {
+            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --server-addr 'Server to connect to; the port is 6060 if left out'
             cand --mode 'Direction of each --addr-mapping'
             cand --addr-mapping 'Tunnel in the direction of --mode, repeatable'
@@ -71,12 +75,14 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --idle-timeout 'Silence after which a connection is lost, with what goes through it; the other side may allow less'
             cand --udp-timeout 'Silence after which a UDP flow is over, where its tunnel has no ?timeout='
             cand --drain 'Time that open connections have to finish after Ctrl-C or SIGTERM'
+            cand --log 'What log lines look like'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
             cand -V 'Print version'
             cand --version 'Print version'
         }
         &'rstun;connect'= {
+            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --server-addr 'Server to go through, by a running client of it or else by a connection of its own [default: that of the client that runs]'
             cand --password 'Password; others on this machine can see it in the list of processes'
             cand --password-file 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd''s credential ''password'', or a prompt]'
@@ -88,6 +94,14 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --congestion 'Congestion control of what this side sends'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'rstun;stop'= {
+            cand --pid 'The process that is meant, where several run'
+            cand --socket 'Its control socket, where it is not in a usual place'
+            cand -h 'Print help'
+            cand --help 'Print help'
             cand -V 'Print version'
             cand --version 'Print version'
         }
@@ -127,6 +141,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand server 'Stand where both sides reach it, and carry clients'' tunnels'
             cand client 'Connect to a server, and keep tunnels up'
             cand connect 'Connect standard input and output to a target at the server''s side, once'
+            cand stop 'Have a server or a client that runs end in order'
             cand keygen 'Make a key and a certificate for a server, or a client''s key or secret'
             cand bench 'Measure what a tunnel does, on this machine or to a server'
             cand help 'Print this message or the help of the given subcommand(s)'
@@ -136,6 +151,8 @@ set edit:completion:arg-completer[rstun] = {|@words|
         &'rstun;help;client'= {
         }
         &'rstun;help;connect'= {
+        }
+        &'rstun;help;stop'= {
         }
         &'rstun;help;keygen'= {
         }

@@ -2,15 +2,33 @@
 //!
 //! The program is one binary. Called as `rstun` it takes a subcommand; through a link named
 //! `rstund` or `rstunc` it is the server or the client at once.
+//!
+//! # How to add a flag
+//!
+//! Give it a field with `#[arg(long, ...)]` in the structure of its program, and use it in
+//! `config`. That is all: for a program that has [`ConfigFlags`] it can then also come from
+//! RSTUN_<FLAG> and from the file, by the same name (`config::settings`), and it stands in the help,
+//! the manual and the completions. Let clap know its type and range (`value_parser`) and what it
+//! excludes (`conflicts_with`): both hold for the file too. Do not use `requires` or make it
+//! required: clap asks that of the command line alone, so check it in `config`. One that holds a
+//! secret itself goes into [`SECRETS`] too.
 
 mod client;
+#[cfg(unix)]
+mod control;
+mod layered;
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use zeroize::Zeroizing;
 
 pub use client::{ClientFlags, ConnectFlags, CredentialFlags, Mode, TrustBy, TrustFlags};
+#[cfg(unix)]
+pub use control::{RunningFlags, StopFlags};
+
+pub use layered::{SECRETS, Setting, are_rivals, arguments, check, matches, program, read};
 
 use self::client::client_name;
 
@@ -41,6 +59,9 @@ pub enum Command {
     Client(ClientFlags),
     /// Connect standard input and output to a target at the server's side, once
     Connect(ConnectFlags),
+    /// Have a server or a client that runs end in order
+    #[cfg(unix)]
+    Stop(StopFlags),
     /// Make a key and a certificate for a server, or a client's key or secret
     Keygen(KeygenFlags),
     /// Measure what a tunnel does, on this machine or to a server
@@ -53,6 +74,10 @@ pub enum Command {
     rstun server --addr 0.0.0.0:6060 --downstream 8800 --password-file secret \\\n    \
     --cert certificate.der --key priv_key.der")]
 pub struct ServerFlags {
+    /// Where flags come from that were not typed
+    #[command(flatten)]
+    pub config: ConfigFlags,
+
     /// UDP address to listen on; a bare port means all addresses
     #[arg(long, value_name = "[IP:]PORT", default_value = "6060")]
     pub addr: String,
@@ -107,10 +132,23 @@ pub struct ServerFlags {
     #[arg(long, value_name = "FILE")]
     pub audit_log: Option<PathBuf>,
 
+    /// What is logged
+    #[command(flatten)]
+    pub log: LogFlags,
+
     /// User to go on as when the port is bound, if started by root
     #[cfg(unix)]
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
+}
+
+/// Where flags come from that were not typed.
+#[derive(Args, Debug)]
+pub struct ConfigFlags {
+    /// File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more
+    /// [default: server.toml or client.toml in the configuration directory, if it is there]
+    #[arg(long = "config", value_name = "FILE", id = "config")]
+    pub file: Option<PathBuf>,
 }
 
 /// Where the password comes from; without either flag, RSTUN_PASSWORD, systemd or a prompt.
@@ -124,6 +162,10 @@ pub struct PasswordFlags {
     /// systemd's credential 'password', or a prompt]
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
+
+    /// The password in the file of --config
+    #[arg(skip)]
+    pub kept: Option<Zeroizing<String>>,
 }
 
 impl std::fmt::Debug for PasswordFlags {
@@ -200,6 +242,29 @@ pub struct DrainFlags {
         value_parser = clap::value_parser!(u64).range(0..=86_400)
     )]
     pub seconds: u64,
+}
+
+/// What is logged.
+#[derive(Args, Debug)]
+pub struct LogFlags {
+    /// What log lines look like
+    #[arg(
+        id = "log",
+        long = "log",
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t = LogFormat::Text
+    )]
+    pub format: LogFormat,
+}
+
+/// What log lines look like, as `--log` takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people, and for systemd's journal
+    Text,
+    /// An object a line, for programs
+    Json,
 }
 
 /// Flags of `rstun keygen`.
@@ -323,15 +388,12 @@ pub enum Scenario {
     Idle,
 }
 
-/// Reads a command line, its first element being the name that the program was called by.
+/// Reads a command line, its first element being the name that the program was called by, without
+/// what may complete it.
 ///
 /// The error is clap's own, and is a request for help or for the version as well as a mistake.
 pub fn parse_from(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    let mut args: Vec<OsString> = args.into_iter().collect();
-    if let Some(subcommand) = args.first().and_then(|name| personality(name)) {
-        args.splice(..1, ["rstun".into(), subcommand.into()]);
-    }
-    Cli::try_parse_from(args)
+    read(&matches(&arguments(args), &[], &[])?)
 }
 
 /// The whole command line's definition, for completions and man pages.
@@ -340,16 +402,18 @@ pub fn command() -> clap::Command {
 }
 
 /// What is wrong with a command line, as one line.
-///
-/// Clap's own text says it in several, with the whole usage behind it.
 pub fn explain(error: &clap::Error) -> String {
+    format!("{}; see --help", reason(error))
+}
+
+/// Clap's own text says it in several lines, with the whole usage behind it.
+fn reason(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let usage = |part: &&str| part.starts_with("Usage:") || part.starts_with("For more");
     let parts = text.split("\n\n").map(str::trim_start);
     let parts = parts.take_while(|part| !usage(part));
     let lines = parts.map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
-    let explained: Vec<_> = lines.chain(["see --help".to_owned()]).collect();
-    explained.join("; ")
+    lines.collect::<Vec<_>>().join("; ")
 }
 
 /// Certificates hold names in ASCII.
@@ -358,16 +422,6 @@ fn certificate_host(s: &str) -> Result<String, &'static str> {
         return Err("write the name in ASCII (xn--... for an international one), or an IP address");
     }
     Ok(s.to_owned())
-}
-
-/// The subcommand that a link's name stands for.
-fn personality(argv0: &OsString) -> Option<&'static str> {
-    let stem = Path::new(argv0).file_name()?.to_str()?;
-    match stem.strip_suffix(".exe").unwrap_or(stem) {
-        "rstund" => Some("server"),
-        "rstunc" => Some("client"),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

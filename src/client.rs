@@ -14,12 +14,14 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
+#[cfg(unix)]
+use self::callers::Desk;
 use self::keeper::Keeper;
 use crate::config::ClientConfig;
 #[cfg(unix)]
-use crate::control::{self, ControlSocket, Greeting};
+use crate::control::{ControlSocket, Greeting};
 use crate::listener::Listener;
 use crate::session::{FlowError, Local, Opener, SessionError};
 use crate::tunnel::{Half, Listen};
@@ -51,7 +53,7 @@ pub struct Client {
     /// The tunnel whose one visitor is this process's standard input and output.
     stdio: Option<(u32, Local)>,
     #[cfg(unix)]
-    control: Option<ControlSocket>,
+    control: Option<(ControlSocket, Desk)>,
     stop: CancellationToken,
     keeper: Keeper,
 }
@@ -79,12 +81,19 @@ impl Client {
             }
         }
         ensure!(failures.is_empty(), failures.join("\n"));
+        #[cfg(unix)]
+        let (wanted, drain) = (config.control, config.drain);
+        #[cfg(unix)]
+        let greeting = wanted.then(|| Greeting::client(&config.server, &config.trust));
+        let keeper = Keeper::new(config, stop.clone())?;
         Ok(Self {
             listeners,
             stdio,
             #[cfg(unix)]
-            control: control_socket(&config),
-            keeper: Keeper::new(config, stop.clone())?,
+            control: greeting
+                .and_then(ControlSocket::bind)
+                .map(|socket| (socket, Desk::new(keeper.session(), &stop, drain))),
+            keeper,
             stop,
         })
     }
@@ -130,24 +139,11 @@ impl Client {
             listening.spawn(async move { stop.run_until_cancelled(receive).await.unwrap_or(()) });
         }
         #[cfg(unix)]
-        if let Some(control) = self.control.take() {
-            let serve = callers::serve(control, self.session());
-            let stop = self.stop.clone();
-            listening.spawn(async move { stop.run_until_cancelled(serve).await.unwrap_or(()) });
+        if let Some((control, desk)) = self.control.take() {
+            // To the very end: until then somebody may ask how far it is.
+            let answer = move |caller| desk.clone().answer(caller);
+            listening.spawn(async move { control.serve(answer).await });
         }
         listening
     }
-}
-
-/// Makes the socket by which others on this machine can use this client's connection.
-#[cfg(unix)]
-fn control_socket(config: &ClientConfig) -> Option<ControlSocket> {
-    if !config.control {
-        return None;
-    }
-    let greeting = Greeting::new(&config.server, &config.trust);
-    let socket = control::directory().and_then(|dir| ControlSocket::bind(&dir, greeting));
-    socket
-        .inspect_err(|e| warn!("no control socket, so `rstun connect` will not find us: {e}"))
-        .ok()
 }

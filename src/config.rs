@@ -5,6 +5,8 @@
 
 mod clients;
 mod connect;
+mod file;
+mod settings;
 mod trust;
 mod tunnels;
 
@@ -34,6 +36,7 @@ use crate::tunnel::{HostPort, ListenAddr, Tunnel};
 
 pub use clients::ClientsFile;
 pub use connect::ConnectConfig;
+pub use settings::{Asked, NotUnderstood, Origins, read};
 
 /// The port of a server's that is written without one.
 const DEFAULT_PORT: u16 = 6060;
@@ -66,6 +69,8 @@ pub struct ServerConfig {
     pub udp_idle: Duration,
     /// Whether clients may measure this server.
     pub allow_bench: bool,
+    /// Whether others of the same user may ask it for things, through a control socket.
+    pub control: bool,
     /// Whom to go on as when the socket is bound.
     #[cfg(unix)]
     pub user: Option<Account>,
@@ -99,6 +104,7 @@ impl ServerConfig {
             drain: Duration::from_secs(flags.drain.seconds),
             udp_idle: Duration::from_secs(flags.udp.timeout),
             allow_bench: flags.allow_bench,
+            control: true,
             #[cfg(unix)]
             user: {
                 let user = flags.user.as_deref().map(Account::find).transpose();
@@ -125,15 +131,18 @@ pub struct ClientConfig {
     pub drain: Duration,
     /// Silence after which a UDP flow is over, unless its tunnel says otherwise.
     pub udp_idle: Duration,
-    /// Whether others of the same user may use the connection too, through a control socket.
+    /// Whether others of the same user may use the connection and change what it carries, through a
+    /// control socket.
     pub control: bool,
 }
 
 impl ClientConfig {
     /// Completes and checks what was typed.
     pub fn new(flags: ClientFlags) -> Result<Self> {
-        let server = HostPort::with_default_port(&flags.server_addr, DEFAULT_PORT)
-            .with_context(|| format!("--server-addr {}", flags.server_addr))?;
+        let addr = flags.server_addr.as_ref();
+        let addr = addr.context("which server? Give its --server-addr HOST[:PORT]")?;
+        let server = HostPort::with_default_port(addr, DEFAULT_PORT)
+            .with_context(|| format!("--server-addr {addr}"))?;
         let tunnels = tunnels::tunnels(&flags)?;
         Ok(Self {
             tunnels,
@@ -241,8 +250,8 @@ fn existing_or_default(path: Option<PathBuf>, flag: &str, name: &str) -> Result<
 impl PasswordFlags {
     /// Whether there is a password without asking for one.
     fn is_given(&self) -> bool {
-        let flag = self.password.is_some() || self.password_file.is_some();
-        flag || env::var_os(PASSWORD_VARIABLE).is_some()
+        let file = self.password_file.is_some() || self.kept.is_some();
+        self.password.is_some() || file || env::var_os(PASSWORD_VARIABLE).is_some()
     }
 }
 
@@ -252,9 +261,11 @@ impl CredentialFlags {
         let PasswordFlags {
             password,
             password_file,
+            kept,
         } = &self.password;
         let (key, name) = (&self.identity, &self.name);
-        password.is_some() || password_file.is_some() || key.is_some() || name.is_some()
+        let file = password_file.is_some() || kept.is_some();
+        password.is_some() || file || key.is_some() || name.is_some()
     }
 }
 
@@ -267,7 +278,8 @@ fn credential(flags: CredentialFlags) -> Result<Credential> {
     })
 }
 
-/// The password, from the first of: a flag, a file, the environment, systemd's credentials, a prompt.
+/// The password, from the first of: a flag, a file, the environment, the file of --config, systemd's
+/// credentials, a prompt.
 fn password(flags: PasswordFlags) -> Result<Password> {
     let (text, from) = if let Some(text) = flags.password {
         warn!(
@@ -282,6 +294,8 @@ fn password(flags: PasswordFlags) -> Result<Password> {
         let text = text.into_string();
         let text = text.map_err(|_| anyhow!("{PASSWORD_VARIABLE} is not UTF-8"))?;
         (Zeroizing::new(text), PASSWORD_VARIABLE.to_owned())
+    } else if let Some(text) = flags.kept {
+        (text, "--config".to_owned())
     } else if let Some(path) = secret::credential(PASSWORD_CREDENTIAL) {
         let from = format!("systemd's credential '{PASSWORD_CREDENTIAL}'");
         let text = secret::read_line(&path).with_context(|| format!("cannot read {from}"))?;

@@ -1,20 +1,19 @@
 //! The control socket: how other programs of the same user talk to one that runs.
 //!
 //! It is a Unix socket in a directory of the user's own, and each side makes sure that the other is
-//! the same user. They exchange lines of JSON: the running program begins with a [`Greeting`], the
-//! other sends one [`Request`], and gets [`Reply`]s. A request may come with a socket of its own
-//! (SCM_RIGHTS), so that a flow's bytes stay apart from what is said about it.
+//! the same user, or root. They exchange lines of JSON: the running program begins with a
+//! [`Greeting`], the other sends one [`Request`], and gets [`Reply`]s. A request may come with a
+//! socket of its own (SCM_RIGHTS), so that a flow's bytes stay apart from what is said about it.
 
 mod ask;
+mod directory;
 mod line;
 mod listen;
 
-use std::fs::DirBuilder;
+use std::fmt;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use directories::ProjectDirs;
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
 
@@ -25,50 +24,115 @@ pub use ask::{AskError, Running};
 pub use listen::{Caller, ControlSocket, passed};
 
 /// The version of what is said.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
-/// What a running client says first.
+/// Most bytes of a request, and of a reply or a greeting.
+const MAX_REQUEST: usize = 64 * 1024;
+const MAX_REPLY: usize = 16 * 1024 * 1024;
+
+/// What a running program is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// `rstun server`.
+    Server,
+    /// `rstun client`.
+    Client,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Server => "server",
+            Self::Client => "client",
+        })
+    }
+}
+
+/// What a running program says first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Greeting {
     /// The version of all that follows. Whoever does not know it says nothing more.
     pub version: u32,
     /// Its process.
     pub pid: u32,
-    /// The server that it is a client of.
+    /// What it is.
+    pub role: Role,
+    /// The server that it is a client of, or where it listens.
     pub server: String,
-    /// What it trusts the server by: the SHA-256 of its certificate as a rule.
+    /// What the server is trusted by: the SHA-256 of its certificate as a rule.
     pub trust: String,
 }
 
 impl Greeting {
-    /// That of this process.
-    pub fn new(server: &HostPort, trust: &Trust) -> Self {
+    /// That of this process, a client.
+    pub fn client(server: &HostPort, trust: &Trust) -> Self {
+        Self::new(Role::Client, server.to_string(), trust.to_string())
+    }
+
+    /// That of this process, a server at this address with a certificate of this fingerprint.
+    pub fn server(addr: impl fmt::Display, certificate: impl fmt::Display) -> Self {
+        Self::new(Role::Server, addr.to_string(), certificate.to_string())
+    }
+
+    fn new(role: Role, server: String, trust: String) -> Self {
         Self {
             version: VERSION,
             pid: std::process::id(),
-            server: server.to_string(),
-            trust: trust.to_string(),
+            role,
+            server,
+            trust,
         }
     }
 }
 
-/// What is asked of a running client.
+impl fmt::Display for Greeting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            pid, role, server, ..
+        } = self;
+        match role {
+            Role::Server => write!(f, "{pid} (server at {server})"),
+            Role::Client => write!(f, "{pid} (client of {server})"),
+        }
+    }
+}
+
+/// Which of the programs that run is meant.
+#[derive(Clone, Debug, Default)]
+pub struct Which {
+    /// What it has to be.
+    pub role: Option<Role>,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// The path of its control socket.
+    pub socket: Option<PathBuf>,
+}
+
+/// What is asked of a running program.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "lowercase")]
 pub enum Request {
-    /// Open a flow to this target, for the socket that comes with the request.
+    /// Open a flow to this target, for the socket that comes with the request. A client's alone.
     Connect {
         /// As it is written on a command line.
         target: String,
     },
+    /// End in order, as by SIGTERM.
+    Stop,
 }
 
-/// What a running client answers.
+/// What a running program answers.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "lowercase")]
 pub enum Reply {
     /// The flow has ended in order.
     Ended,
+    /// It is about to end, and goes on saying nothing until it has.
+    Stopping {
+        /// Time that open flows have to finish.
+        seconds: u64,
+    },
     /// It has not, or there never was one.
     Failed {
         /// Why, for people.
@@ -76,28 +140,11 @@ pub enum Reply {
     },
 }
 
-/// The directory for control sockets: the user's runtime directory, or else one for this user among
-/// the temporary files. It is made if it is not there, and refused if others may enter it.
-pub fn directory() -> io::Result<PathBuf> {
-    let uid = rustix::process::geteuid().as_raw();
-    let runtime = ProjectDirs::from("", "", "rstun");
-    let runtime = runtime.and_then(|dirs| dirs.runtime_dir().map(Path::to_owned));
-    let dir = runtime.unwrap_or_else(|| std::env::temp_dir().join(format!("rstun-{uid}")));
-    match DirBuilder::new().mode(0o700).create(&dir) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-        _ => {}
-    }
-    let found = dir.symlink_metadata()?;
-    if !found.is_dir() || found.uid() != uid || found.mode() & 0o077 != 0 {
-        let what = format!("{} is not a directory of this user's alone", dir.display());
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
-    }
-    Ok(dir)
-}
-
-/// Whether the peer is a process of the same user.
+/// Whether the peer is a process of the same user, or of root, or whether we are root and so may ask
+/// anybody.
 fn check_peer(socket: &UnixStream) -> io::Result<()> {
-    if socket.peer_cred()?.uid() == rustix::process::geteuid().as_raw() {
+    let (ours, theirs) = (rustix::process::geteuid(), socket.peer_cred()?.uid());
+    if theirs == ours.as_raw() || theirs == 0 || ours.is_root() {
         return Ok(());
     }
     let what = "the other side is another user";

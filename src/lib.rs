@@ -43,6 +43,9 @@ pub mod connector;
 pub mod control;
 pub mod keygen;
 pub mod listener;
+pub mod log;
+#[cfg(unix)]
+pub mod orders;
 pub mod pace;
 #[cfg(unix)]
 pub mod privileges;
@@ -68,15 +71,15 @@ use anyhow::{Context, Result};
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::prelude::*;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::audit::AuditLog;
-use crate::cli::{Command, ServerFlags};
+use crate::cli::{Command, LogFormat, ServerFlags};
 use crate::client::Client;
-use crate::config::{ClientConfig, ConnectConfig, ServerConfig};
+use crate::config::{ClientConfig, ConnectConfig, NotUnderstood, ServerConfig};
 #[cfg(unix)]
 use crate::control::Running;
+use crate::log::Log;
 use crate::server::Server;
 #[cfg(unix)]
 use crate::stdio::Stdio;
@@ -90,31 +93,47 @@ const EXIT_INTERRUPTED: i32 = 130;
 
 /// Runs the program with the arguments of a process, its name first.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match cli::parse_from(args) {
-        Ok(cli) => cli,
-        Err(e) => return explain(&e),
+    let asked = match config::read(args) {
+        Ok(asked) => asked,
+        Err(NotUnderstood::CommandLine(e)) => return explain(&e),
+        Err(NotUnderstood::Settings(e)) => {
+            Log::new(LogFormat::Text).last_words(&e);
+            return ExitCode::from(EXIT_USAGE);
+        }
     };
-    let started = match cli.command {
+    let log = Log::new(match &asked.cli.command {
+        Command::Server(flags) => flags.log.format,
+        Command::Client(flags) => flags.log.format,
+        _ => LogFormat::Text,
+    });
+    let started = match asked.cli.command {
         Command::Server(flags) => open_audit_log(&flags).and_then(|audit| {
-            log(LevelFilter::INFO, audit);
+            log.start(LevelFilter::INFO, audit);
             ServerConfig::new(flags).map(serve)
         }),
         Command::Client(flags) => {
-            log(LevelFilter::INFO, None);
+            log.start(LevelFilter::INFO, None);
             ClientConfig::new(flags).map(connect)
         }
-        Command::Connect(flags) => ConnectConfig::new(flags).and_then(pipe),
+        Command::Connect(flags) => ConnectConfig::new(flags).and_then(|config| {
+            log.start(LevelFilter::ERROR, None);
+            pipe(config)
+        }),
+        #[cfg(unix)]
+        Command::Stop(flags) => Ok(order(orders::stop(flags))),
         Command::Keygen(flags) => Ok(keygen::run(&flags.into())),
         Command::Bench(flags) => bench::Plan::new(flags).map(|plan| {
-            log(LevelFilter::WARN, None);
+            log.start(LevelFilter::WARN, None);
             measure(&plan)
         }),
     };
-    match started {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(e)) => fail(&e, ExitCode::FAILURE),
-        Err(e) => fail(&e, ExitCode::from(EXIT_USAGE)),
-    }
+    let (error, code) = match started {
+        Ok(Ok(())) => return ExitCode::SUCCESS,
+        Ok(Err(e)) => (e, ExitCode::FAILURE),
+        Err(e) => (asked.origins.explain(&e), ExitCode::from(EXIT_USAGE)),
+    };
+    log.last_words(&error);
+    code
 }
 
 /// Prints what clap has to say, which may also be the help or the version that was asked for.
@@ -129,14 +148,6 @@ fn explain(error: &clap::Error) -> ExitCode {
     u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
-/// Prints an error with its causes; of several mistakes each has a line of its own.
-fn fail(error: &anyhow::Error, code: ExitCode) -> ExitCode {
-    for line in format!("{error:#}").lines() {
-        eprintln!("error: {line}");
-    }
-    code
-}
-
 fn serve(config: ServerConfig) -> Result<()> {
     until_stopped(|stop| async {
         Server::bind(config, stop)?.run().await;
@@ -147,7 +158,6 @@ fn serve(config: ServerConfig) -> Result<()> {
 /// Carries one flow between standard input and output and a target. What fails first is what was
 /// typed.
 fn pipe(config: ConnectConfig) -> Result<Result<()>> {
-    log(LevelFilter::ERROR, None);
     #[cfg(unix)]
     if let Some(outcome) = worker_runtime()?.block_on(pipe_through_running(&config)) {
         return Ok(outcome);
@@ -167,6 +177,12 @@ async fn pipe_through_running(config: &ConnectConfig) -> Option<Result<()>> {
         Ok(running) => Some(pipe(running?).await),
         Err(e) => Some(Err(e.into())),
     }
+}
+
+/// Has a program that runs do something.
+#[cfg(unix)]
+fn order(order: impl Future<Output = Result<()>>) -> Result<()> {
+    worker_runtime()?.block_on(order)
 }
 
 fn connect(config: ClientConfig) -> Result<()> {
@@ -241,27 +257,6 @@ fn open_audit_log(flags: &ServerFlags) -> Result<Option<AuditLog>> {
         AuditLog::open(path).with_context(|| format!("--audit-log {}", path.display()))
     };
     flags.audit_log.as_ref().map(open).transpose()
-}
-
-/// Log lines go to standard error, as many as RUST_LOG asks for, or else of this level; those for
-/// an audit go to its log too.
-fn log(default: LevelFilter, audit: Option<AuditLog>) {
-    use std::io::IsTerminal;
-
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    // Levels by target alone: filtering by span and field would add half a megabyte of regex.
-    let levels: Targets = std::env::var("RUST_LOG")
-        .ok()
-        .and_then(|levels| levels.parse().ok())
-        .unwrap_or_else(|| Targets::new().with_default(default));
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(colour)
-        .with_target(false);
-    tracing_subscriber::registry()
-        .with(lines.with_filter(levels))
-        .with(audit.map(AuditLog::into_layer))
-        .init();
 }
 
 /// The signals that ask a process to end.

@@ -19,6 +19,10 @@ pub fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     if !is_credential(path) {
         refuse_if_shared(&file)?;
     }
+    read_all(file)
+}
+
+fn read_all(file: File) -> io::Result<Zeroizing<Vec<u8>>> {
     // All of it at once: growing would leave copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_LENGTH + 1));
     file.take(MAX_LENGTH as u64 + 1).read_to_end(&mut bytes)?;
@@ -29,15 +33,30 @@ pub fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
+/// Reads a text that may hold a secret, and says whether its file is its owner's alone.
+pub fn read_text(path: &Path) -> io::Result<(Zeroizing<String>, io::Result<()>)> {
+    let file = File::open(path)?;
+    let alone = match is_credential(path) {
+        true => Ok(()),
+        false => refuse_if_shared(&file),
+    };
+    Ok((text(read_all(file)?)?, alone))
+}
+
 /// Reads a file's first line, without its end.
 pub fn read_line(path: &Path) -> io::Result<Zeroizing<String>> {
-    let bytes = read(path)?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| {
-        let what = "it holds bytes that are not UTF-8";
-        io::Error::new(io::ErrorKind::InvalidData, what)
-    })?;
+    let text = text(read(path)?)?;
     let line = text.lines().next().unwrap_or_default();
     Ok(Zeroizing::new(line.to_owned()))
+}
+
+fn text(mut bytes: Zeroizing<Vec<u8>>) -> io::Result<Zeroizing<String>> {
+    let text = String::from_utf8(std::mem::take(&mut *bytes));
+    text.map(Zeroizing::new).map_err(|e| {
+        drop(Zeroizing::new(e.into_bytes()));
+        let what = "it holds bytes that are not UTF-8";
+        io::Error::new(io::ErrorKind::InvalidData, what)
+    })
 }
 
 /// The file of a credential that systemd gave this service by that name.

@@ -1,5 +1,7 @@
 //! The server: lets clients in, and keeps a session for each.
 
+#[cfg(unix)]
+mod callers;
 mod door;
 mod entrance;
 mod reload;
@@ -21,6 +23,8 @@ use crate::access::Registry;
 use crate::audit;
 use crate::bench;
 use crate::config::{ClientsFile, ServerConfig};
+#[cfg(unix)]
+use crate::control::{ControlSocket, Greeting};
 use crate::session::{self, ALPN, Ended, SessionError};
 use crate::transport::{Attempt, CloseCode, Connection, Endpoint};
 
@@ -32,6 +36,8 @@ const LOGIN_DEADLINE: Duration = Duration::from_secs(5);
 pub struct Server {
     endpoint: Endpoint,
     clients: Option<ClientsFile>,
+    #[cfg(unix)]
+    control: Option<ControlSocket>,
     shared: Arc<Shared>,
 }
 
@@ -89,6 +95,14 @@ impl Server {
             user.assume()?;
         }
         Ok(Self {
+            #[cfg(unix)]
+            control: match config.control {
+                true => {
+                    let certificate = config.identity.fingerprint();
+                    ControlSocket::bind(Greeting::server(endpoint.local_addr(), certificate))
+                }
+                false => None,
+            },
             endpoint,
             clients,
             shared: Arc::new(Shared {
@@ -109,6 +123,21 @@ impl Server {
 
     /// Serves until told to stop, and then until all sessions have ended or their time is up.
     pub async fn run(self) {
+        let answer = async {
+            #[cfg(unix)]
+            if let Some(control) = &self.control {
+                let answer = |caller| callers::answer(caller, self.shared.clone());
+                control.serve(answer).await;
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = self.serve() => {}
+            () = answer => {}
+        }
+    }
+
+    async fn serve(&self) {
         let shared = &self.shared;
         let mut pending = JoinSet::new();
         let mut sessions = JoinSet::new();

@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::debug;
+use tracing::{Instrument, debug};
 
 use self::control::Control;
 use self::datagram::Datagrams;
@@ -338,11 +338,12 @@ impl Session {
         }
         let dialed = self.dialed.clone();
         let token = self.token.clone();
-        self.flows.spawn(async move {
+        let carried = async move {
             // A future holds what it is given a second time; in a box that costs a pointer.
             let flow = Box::pin(dial::accept(tx, rx, &dialed));
             token.run_until_cancelled(flow).await;
-        });
+        };
+        self.flows.spawn(carried.instrument(flow::span()));
     }
 
     /// Closes a connection whose peer does what it must not.

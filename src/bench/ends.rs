@@ -56,6 +56,7 @@ impl Ends {
             drain: Duration::ZERO,
             udp_idle: UDP_IDLE,
             allow_bench: true,
+            control: false,
             #[cfg(unix)]
             user: None,
         };

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{CongestionFlags, DrainFlags, IdleFlags, PasswordFlags, UdpFlags};
+use super::{
+    ConfigFlags, CongestionFlags, DrainFlags, IdleFlags, LogFlags, PasswordFlags, UdpFlags,
+};
 use crate::access;
 
 /// Flags of `rstun client`.
@@ -24,22 +26,20 @@ use crate::access;
     ?mode=0660 behind a Unix socket to listen on, ?proxy=v1 or v2 behind a target that is to know\n\
     its visitors' addresses, ?auth=FILE behind a proxy's address, FILE holding user:password.")]
 pub struct ClientFlags {
+    /// Where flags come from that were not typed
+    #[command(flatten)]
+    pub config: ConfigFlags,
+
     /// Server to connect to; the port is 6060 if left out
     #[arg(long, value_name = "HOST[:PORT]")]
-    pub server_addr: String,
+    pub server_addr: Option<String>,
 
     /// Direction of each --addr-mapping
-    #[arg(
-        long,
-        value_enum,
-        ignore_case = true,
-        requires = "addr_mapping",
-        value_name = "MODE"
-    )]
+    #[arg(long, value_enum, ignore_case = true, value_name = "MODE")]
     pub mode: Option<Mode>,
 
     /// Tunnel in the direction of --mode, repeatable
-    #[arg(long, value_name = "LOCAL^REMOTE", requires = "mode")]
+    #[arg(long, value_name = "LOCAL^REMOTE")]
     pub addr_mapping: Vec<String>,
 
     /// Listen on LOCAL here, dial REMOTE at the server, repeatable
@@ -78,6 +78,10 @@ pub struct ClientFlags {
     /// How it ends
     #[command(flatten)]
     pub drain: DrainFlags,
+
+    /// What is logged
+    #[command(flatten)]
+    pub log: LogFlags,
 }
 
 /// Flags of `rstun connect`.
@@ -90,6 +94,10 @@ pub struct ClientFlags {
     --cert certificate.der db.internal:5432\n\n\
     The exit code is 0 when both directions have ended, and 1 if anything failed.")]
 pub struct ConnectFlags {
+    /// Where flags come from that were not typed
+    #[command(flatten)]
+    pub config: ConfigFlags,
+
     /// What to connect to: HOST:PORT or unix:///PATH, which the server has to allow; a bare port is
     /// at 127.0.0.1 there
     #[arg(value_name = "TARGET")]

@@ -35,12 +35,6 @@ fn the_password_is_not_in_debug_output() {
 
 #[test]
 fn a_mistake_is_explained_in_one_line() {
-    let missing = parse("rstunc --mode TunnelOut").unwrap_err();
-    assert_eq!(
-        explain(&missing),
-        "error: the following required arguments were not provided: \
-         --server-addr <HOST[:PORT]> --addr-mapping <LOCAL^REMOTE>; see --help"
-    );
     let unknown = parse("rstunc --mode Tunnelout2 --server-addr a").unwrap_err();
     assert_eq!(
         explain(&unknown),
@@ -56,9 +50,29 @@ fn a_mistake_is_explained_in_one_line() {
 }
 
 #[test]
-fn mode_and_mapping_come_together() {
-    assert!(parse("rstunc --server-addr a --addr-mapping 1^2").is_err());
-    assert!(parse("rstunc --server-addr a --mode TunnelOut").is_err());
+fn modes_are_written_in_any_case() {
     assert!(parse("rstunc --server-addr a --mode tunnelin --addr-mapping 1^2").is_ok());
     assert!(parse("rstunc --server-addr a --mode Sideways --addr-mapping 1^2").is_err());
+}
+
+#[test]
+fn what_is_set_elsewhere_gives_way_to_what_is_typed() {
+    let setting = |id: &str, values: &[&str]| Setting {
+        id: id.into(),
+        values: values.iter().map(OsString::from).collect(),
+    };
+    let settings = [
+        setting("downstream", &["1", "2"]),
+        setting("addr", &["7"]),
+        setting("allow_bench", &["true"]),
+        setting("idle_timeout", &["20"]),
+    ];
+    let args = arguments(["rstund", "--addr", "6"].map(OsString::from));
+    let matches = matches(&args, &["server"], &settings).unwrap();
+    let Command::Server(flags) = read(&matches).unwrap().command else {
+        panic!("no server");
+    };
+    assert_eq!((flags.addr.as_str(), flags.idle.seconds), ("6", 20));
+    assert_eq!(flags.downstream, ["1", "2"]);
+    assert!(flags.allow_bench);
 }

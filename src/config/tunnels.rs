@@ -46,6 +46,15 @@ pub(super) fn tunnels(flags: &ClientFlags) -> Result<Vec<Tunnel>, Mistakes> {
         tunnels,
         mut mistakes,
     } = reading;
+    match (flags.mode, flags.addr_mapping.is_empty()) {
+        (Some(_), true) => mistakes
+            .0
+            .push("--mode: which way? Give --addr-mapping too".into()),
+        (None, false) => mistakes
+            .0
+            .push("--addr-mapping: which way? Give --mode too".into()),
+        _ => {}
+    }
     if tunnels.is_empty() && mistakes.0.is_empty() {
         let none = "no tunnel was asked for; give at least one, such as --tunnel-out 9900^8800 or \
                     --tunnel-in 3000^18080";

@@ -9,14 +9,16 @@ use thiserror::Error;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::{Greeting, Reply, Request, VERSION, check_peer, directory, line};
+use super::{
+    Greeting, MAX_REPLY, Reply, Request, Role, VERSION, Which, check_peer, directory, line,
+};
 use crate::tls::Trust;
 use crate::tunnel::{HostPort, Target};
 
 /// Longest wait for the greeting of a program that runs.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A running client that greeted us, and waits for a request.
+/// A running program that greeted us, and waits for a request.
 #[derive(Debug)]
 pub struct Running {
     socket: UnixStream,
@@ -24,74 +26,133 @@ pub struct Running {
     pub greeting: Greeting,
 }
 
-/// Why no running client carried a flow.
+/// Why nothing was done by a running program.
 #[derive(Debug, Error)]
 pub enum AskError {
     /// It says so.
     #[error("{0}")]
     Failed(String),
-    /// It is not clear which one is meant.
-    #[error("several clients are running here; say by --server-addr which one to go through: {0}")]
-    Several(String),
+    /// It is not clear which one of these is meant; what says so is this flag.
+    #[error("several are running here; say by {flag} which one is meant: {running}")]
+    Several {
+        /// What tells them apart.
+        flag: &'static str,
+        /// Those that are running.
+        running: String,
+    },
+    /// None runs that could be meant.
+    #[error("{0}")]
+    None(String),
+    /// It has nothing to do with what was asked.
+    #[error("the running program gave an answer to another question")]
+    Unexpected,
     /// It was stopped.
-    #[error("the running client was stopped")]
-    Gone,
+    #[error("the running {0} was stopped")]
+    Gone(Role),
     /// It cannot be asked, or standard input or output failed.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
 impl Running {
+    /// The one program that is meant.
+    pub async fn one(which: &Which) -> Result<Self, AskError> {
+        if let Some(path) = &which.socket {
+            let greeted = timeout(PATIENCE, Self::greet(path)).await;
+            let greeted = greeted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            let nobody = |e| AskError::None(format!("--socket {}: {e}", path.display()));
+            let running = greeted.map_err(nobody)?;
+            return match which.role {
+                Some(role) if role != running.greeting.role => {
+                    let it = &running.greeting;
+                    Err(AskError::None(format!("{it} is no {role}")))
+                }
+                _ => Ok(running),
+            };
+        }
+        let mut found = Self::all().await;
+        let shown = list(&found);
+        found.retain(|it| which.pid.is_none_or(|pid| pid == it.greeting.pid));
+        found.retain(|it| which.role.is_none_or(|role| role == it.greeting.role));
+        match (found.pop(), which.pid) {
+            (Some(it), _) if found.is_empty() => Ok(it),
+            (Some(it), _) => {
+                found.push(it);
+                found.sort_by_key(|it| it.greeting.pid);
+                let (flag, running) = ("--pid", list(&found));
+                Err(AskError::Several { flag, running })
+            }
+            (None, Some(pid)) if shown.is_empty() => Err(AskError::None(format!(
+                "--pid {pid}: no such rstun is running here that this user may ask"
+            ))),
+            (None, Some(pid)) => Err(AskError::None(format!(
+                "--pid {pid}: it is none of those that are running here: {shown}"
+            ))),
+            (None, None) => {
+                let what = which
+                    .role
+                    .map_or("server or client".into(), |r| r.to_string());
+                Err(AskError::None(format!(
+                    "no rstun {what} is running here that this user may ask"
+                )))
+            }
+        }
+    }
+
     /// The client to go through: one of this server that trusts it by the same, where they are given, and else
     /// the only one that runs.
     pub async fn find(
         server: Option<&HostPort>,
         trust: Option<&Trust>,
     ) -> Result<Option<Self>, AskError> {
-        let Ok(dir) = directory() else {
-            return Ok(None);
-        };
         let server = server.map(HostPort::to_string);
         let trust = trust.map(Trust::to_string);
-        let mut found = Self::all(&dir).await;
+        let mut found = Self::all().await;
         found.retain(|running| {
             let Greeting {
+                role,
                 server: theirs,
                 trust: theirs_by,
                 ..
             } = &running.greeting;
-            server.as_ref().is_none_or(|server| server == theirs)
+            *role == Role::Client
+                && server.as_ref().is_none_or(|server| server == theirs)
                 && trust.as_ref().is_none_or(|trust| trust == theirs_by)
         });
         if server.is_none() && found.len() > 1 {
             let servers = found.iter().map(|running| running.greeting.server.as_str());
-            return Err(AskError::Several(servers.collect::<Vec<_>>().join(", ")));
+            let (flag, running) = ("--server-addr", servers.collect::<Vec<_>>().join(", "));
+            return Err(AskError::Several { flag, running });
         }
         Ok(found.pop())
     }
 
-    /// All that run and have their sockets in this directory, and are of our version.
-    async fn all(dir: &Path) -> Vec<Self> {
+    /// All that run, are of our version, and that this user may ask; the oldest number first.
+    async fn all() -> Vec<Self> {
         let mut running = Vec::new();
-        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            if !(name.starts_with("client-") && name.ends_with(".sock")) {
-                continue;
-            }
-            // What does not answer has ended without taking its socket along.
-            if let Ok(Ok(found)) = timeout(PATIENCE, Self::greet(&entry.path())).await {
-                running.push(found);
+        for dir in directory::all() {
+            for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+                let name = entry.file_name();
+                let name = name.to_string_lossy();
+                let ours = ["client-", "server-"].iter().any(|r| name.starts_with(r));
+                if !(ours && name.ends_with(".sock")) {
+                    continue;
+                }
+                // What does not answer has ended without taking its socket along.
+                if let Ok(Ok(found)) = timeout(PATIENCE, Self::greet(&entry.path())).await {
+                    running.push(found);
+                }
             }
         }
         running.retain(|r| r.greeting.version == VERSION);
+        running.sort_by_key(|r| r.greeting.pid);
         running
     }
 
     async fn greet(path: &Path) -> io::Result<Self> {
         let socket = UnixStream::connect(path).await?;
         check_peer(&socket)?;
-        let (greeting, _) = line::receive(&socket).await?;
+        let (greeting, _) = line::receive(&socket, MAX_REPLY).await?;
         Ok(Self { socket, greeting })
     }
 
@@ -101,11 +162,37 @@ impl Running {
             target: target.to_string(),
         };
         line::send(&self.socket, &request, Some(flow)).await?;
-        match line::receive(&self.socket).await {
-            Ok((Reply::Ended, _)) => Ok(()),
+        match self.reply().await? {
+            Reply::Ended => Ok(()),
+            _ => Err(AskError::Unexpected),
+        }
+    }
+
+    /// Asks for something, and waits for the answer; one that says that it was not done is an error.
+    /// Not cancel-safe.
+    pub async fn ask(&mut self, request: &Request) -> Result<Reply, AskError> {
+        line::send(&self.socket, request, None).await?;
+        self.reply().await
+    }
+
+    async fn reply(&self) -> Result<Reply, AskError> {
+        match line::receive(&self.socket, MAX_REPLY).await {
             Ok((Reply::Failed { why }, _)) => Err(AskError::Failed(why)),
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err(AskError::Gone),
+            Ok((reply, _)) => Ok(reply),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(AskError::Gone(self.greeting.role))
+            }
             Err(e) => Err(e.into()),
         }
     }
+
+    /// Waits until it is gone. Cancel-safe.
+    pub async fn gone(&self) {
+        line::end(&self.socket).await;
+    }
+}
+
+fn list(running: &[Running]) -> String {
+    let each = running.iter().map(|it| it.greeting.to_string());
+    each.collect::<Vec<_>>().join(", ")
 }

@@ -14,9 +14,6 @@ use serde::de::DeserializeOwned;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-/// Most bytes of a line.
-const MAX_LINE: usize = 4 * 1024;
-
 /// Sends a value as a line, and a socket with it. Not cancel-safe.
 pub(super) async fn send(
     socket: &UnixStream,
@@ -49,17 +46,19 @@ pub(super) async fn send(
     Ok(())
 }
 
-/// Reads one line, and the socket that comes with it, if any. Not cancel-safe.
+/// Reads one line of at most `max` bytes, and the socket that comes with it, if any. Not
+/// cancel-safe.
 ///
 /// The peer has nothing to say after its line before it is answered, so that what follows within the
 /// same read is a mistake.
 pub(super) async fn receive<T: DeserializeOwned>(
     socket: &UnixStream,
+    max: usize,
 ) -> io::Result<(T, Option<OwnedFd>)> {
     let mut line = Vec::new();
     let mut passed = None;
     while !line.ends_with(b"\n") {
-        let mut block = [0; 512];
+        let mut block = [0; 4096];
         let read = socket.async_io(Interest::READABLE, || {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
             let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -82,7 +81,7 @@ pub(super) async fn receive<T: DeserializeOwned>(
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         line.extend_from_slice(&block[..n]);
-        if line.len() > MAX_LINE {
+        if line.len() > max {
             return Err(io::ErrorKind::InvalidData.into());
         }
     }

@@ -1,17 +1,18 @@
 //! The running program's end of the control socket.
 
+use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::path::Path;
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketType, getsockname, sockopt};
 use tokio::net::UnixStream;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing::debug;
+use tracing::{debug, warn};
 
-use super::{Greeting, Reply, Request, check_peer, line};
+use super::{Greeting, MAX_REQUEST, Reply, Request, check_peer, directory, line};
 use crate::listener::{Listener, Visitor};
 use crate::socket::Socket;
 use crate::tunnel::{Listen, ParseError};
@@ -27,19 +28,50 @@ pub struct ControlSocket {
 }
 
 impl ControlSocket {
-    /// Makes the socket in a [`directory`](super::directory); must be called within a runtime.
-    pub fn bind(dir: &Path, greeting: Greeting) -> io::Result<Self> {
-        let path = dir.join(format!("client-{}.sock", greeting.pid));
-        let text = path.to_string_lossy();
-        let path = text
-            .parse()
+    /// Makes the socket where others look for it; must be called within a runtime. A program does
+    /// without one too.
+    pub fn bind(greeting: Greeting) -> Option<Self> {
+        let bound = Self::try_bind(greeting);
+        let missed = "`rstun status` and others will not find us";
+        bound
+            .inspect_err(|e| warn!("no control socket, so {missed}: {e}"))
+            .ok()
+    }
+
+    fn try_bind(greeting: Greeting) -> io::Result<Self> {
+        let name = format!("{}-{}.sock", greeting.role, greeting.pid);
+        let path = directory::own()?.join(name);
+        let path = path.to_string_lossy().parse();
+        let path = path
             .map_err(|e: ParseError| io::Error::new(io::ErrorKind::InvalidInput, e.to_string()))?;
         let listener = Listener::bind(&Listen::Unix { path, mode: 0o600 })?;
         Ok(Self { listener, greeting })
     }
 
+    /// Has all who call answered, each in a task of its own, for ever. Cancel-safe: who waits for an
+    /// answer then is cut off.
+    pub async fn serve<A>(&self, answer: impl Fn(Caller) -> A)
+    where
+        A: Future<Output = io::Result<()>> + Send + 'static,
+    {
+        let mut callers = JoinSet::new();
+        loop {
+            tokio::select! {
+                caller = self.accept() => {
+                    let answer = answer(caller);
+                    callers.spawn(async move {
+                        if let Err(e) = answer.await {
+                            debug!("control socket: {e}");
+                        }
+                    });
+                }
+                Some(_) = callers.join_next() => {}
+            }
+        }
+    }
+
     /// Waits for the next who calls. Cancel-safe.
-    pub async fn accept(&self) -> Caller {
+    async fn accept(&self) -> Caller {
         loop {
             if let Visitor {
                 socket: Socket::Unix(socket),
@@ -70,7 +102,7 @@ impl Caller {
     pub async fn request(&self) -> io::Result<(Request, Option<OwnedFd>)> {
         let request = async {
             line::send(&self.socket, &self.greeting, None).await?;
-            line::receive(&self.socket).await
+            line::receive(&self.socket, MAX_REQUEST).await
         };
         timeout(PATIENCE, request).await?
     }
@@ -78,6 +110,12 @@ impl Caller {
     /// Answers.
     pub async fn reply(&self, reply: &Reply) -> io::Result<()> {
         line::send(&self.socket, reply, None).await
+    }
+
+    /// Answers that it was not done, and why.
+    pub async fn fail(&self, why: impl Into<String>) -> io::Result<()> {
+        let why = why.into();
+        self.reply(&Reply::Failed { why }).await
     }
 
     /// Waits until the caller has gone. Cancel-safe.

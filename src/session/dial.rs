@@ -8,9 +8,9 @@ use std::vec::IntoIter;
 
 use bytes::Bytes;
 use tokio::time::timeout;
-use tracing::debug;
+use tracing::{Span, debug};
 
-use super::flow::OPENING;
+use super::flow::{OPENING, TUNNEL};
 use super::guest::Guest;
 use super::local::Complaints;
 use crate::access::{Access, Held, is_bench};
@@ -183,6 +183,7 @@ pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialed: &HashMap<u3
     let Some((dialed, target)) = find(&header, dialed) else {
         return refuse(tx, rx, ResetCode::NotAllowed);
     };
+    Span::current().record(TUNNEL, &dialed.name);
     let held = match &dialed.guest {
         None => None,
         Some(guest) => match guest.identity.take_flow() {
@@ -190,12 +191,11 @@ pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialed: &HashMap<u3
             held => held,
         },
     };
-    let name = &dialed.name;
     let socket = tokio::select! {
         // In a box, for it is larger than what comes after it, and soon over.
         socket = Box::pin(dialed.dial(target)) => socket,
         // A visitor that has gone needs no target.
-        reset = rx.broken() => return debug!("{name}: {reset}"),
+        reset = rx.broken() => return debug!("{reset}"),
     };
     let socket = match socket {
         Ok(socket) => socket,
@@ -213,8 +213,8 @@ pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialed: &HashMap<u3
     tokio::select! {
         biased;
         outcome = relay(socket, tx, rx, pace) => match outcome {
-            Ok(()) => debug!("{name}: a flow is done"),
-            Err(e) => debug!("{name}: {e}"),
+            Ok(()) => debug!("done"),
+            Err(e) => debug!("{e}"),
         },
         (code, why) = dialed.barred(target, peer) => dialed.complain(target, code, &why),
     }

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::debug;
+use tracing::{Instrument, Span, debug, debug_span, field};
 
 use super::datagram::{Association, Datagrams, Tunnel};
 use super::http::Stream;
@@ -67,6 +68,20 @@ impl From<io::Error> for FlowError {
     fn from(error: io::Error) -> Self {
         Self::Broken(error.into())
     }
+}
+
+/// The field of a flow's span for its tunnel's name, which is known a little later.
+pub(super) const TUNNEL: &str = "tunnel";
+
+/// What all lines about one flow have in common: a number of its own, and its tunnel. Where no debug
+/// lines are wanted there is none.
+pub(super) fn span() -> Span {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    debug_span!(
+        "flow",
+        number = LAST.fetch_add(1, Relaxed) + 1,
+        tunnel = field::Empty
+    )
 }
 
 /// Opens flows through a session, for visitors that were accepted on this side.
@@ -166,7 +181,9 @@ impl Opener {
     ) -> JoinHandle<Result<(), FlowError>> {
         let (opener, tunnel) = (self.clone(), tunnel.clone());
         let token = self.token.clone();
-        self.flows.spawn(async move {
+        let span = span();
+        span.record(TUNNEL, &tunnel.name);
+        let carried = async move {
             let from = visitor.from;
             // A future holds what it is given a second time; in a box that costs a pointer.
             let flow = Box::pin(opener.serve(number, &tunnel, visitor));
@@ -174,7 +191,8 @@ impl Opener {
             let outcome = outcome.unwrap_or(Err(StreamError::Lost.into()));
             tunnel.tell(from, &outcome);
             outcome
-        })
+        };
+        self.flows.spawn(carried.instrument(span))
     }
 
     async fn serve(
@@ -186,8 +204,8 @@ impl Opener {
         // In boxes of their own, for every flow would have room for the largest of these otherwise.
         match &tunnel.speaks {
             Speaks::Anything(proxy) => {
-                let (name, held) = (&tunnel.name, self.datagrams.hold()?);
-                carry(&self.connection, number, name, *proxy, visitor, held).await
+                let held = self.datagrams.hold()?;
+                carry(&self.connection, number, *proxy, visitor, held).await
             }
             Speaks::Socks5(auth) => {
                 Box::pin(socks5::serve(
@@ -298,14 +316,13 @@ impl From<Stream> for Reached {
 async fn carry(
     connection: &Connection,
     number: u32,
-    name: &str,
     proxy: Option<ProxyHeader>,
     visitor: Visitor,
     held: Option<Held>,
 ) -> Result<(), FlowError> {
     let (mut tx, rx) = open(connection).await?;
     tx.write(first_packet(number, proxy, &visitor)?).await?;
-    debug!("{name}: {} arrived", visitor.from);
+    debug!("{} arrived", visitor.from);
     let pace = held.as_ref().map(Held::pace);
     Ok(relay(visitor.socket, tx, rx, pace).await?)
 }

@@ -84,9 +84,8 @@ impl Local {
 
     /// Logs how a flow ended.
     pub(super) fn tell(&self, from: Origin, outcome: &Result<(), FlowError>) {
-        let name = &self.name;
         match outcome {
-            Ok(()) => debug!("{name}: {from} is done"),
+            Ok(()) => debug!("{from} is done"),
             Err(FlowError::TooMany) => self.tell_too_many(),
             Err(FlowError::Broken(Broken::Remote(StreamError::Reset(code))))
                 // A proxy has told its visitor.
@@ -94,7 +93,7 @@ impl Local {
             {
                 self.tell_refused(*code);
             }
-            Err(e) => debug!("{name}: {from}: {e}"),
+            Err(e) => debug!("{from}: {e}"),
         }
     }
 }

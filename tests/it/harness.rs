@@ -101,9 +101,13 @@ impl Site {
             .current_dir(self.dir.path())
             .env("HOME", self.dir.path())
             .env("XDG_RUNTIME_DIR", self.path("run"))
+            .env("TMPDIR", self.path("run"))
+            .env_remove("RUNTIME_DIRECTORY")
             .env_remove("XDG_CONFIG_HOME")
             .env_remove("XDG_STATE_HOME")
             .env_remove("RSTUN_PASSWORD")
+            .env_remove("CONFIGURATION_DIRECTORY")
+            .env_remove("STATE_DIRECTORY")
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -291,7 +295,9 @@ impl Program {
     pub(crate) fn nth_addr(&self, n: usize, part: &str) -> SocketAddr {
         let line = self.nth_line(n, part);
         let (_, rest) = line.split_once(part).expect("a line with the part");
-        let word = rest.split_whitespace().next().unwrap_or_default();
+        // Where lines are JSON, a quote ends what is said.
+        let mut words = rest.split(|c: char| c.is_whitespace() || c == '"');
+        let word = words.next().unwrap_or_default();
         word.trim_end_matches([',', ';', '.'])
             .parse()
             .unwrap_or_else(|error| panic!("{word:?} is not an address ({error}) in {line:?}"))
@@ -307,6 +313,11 @@ impl Program {
     /// Waits for a server to be ready and returns its address.
     pub(crate) fn server_addr(&self) -> SocketAddr {
         self.addr("listening on ")
+    }
+
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// A file about it in /proc.

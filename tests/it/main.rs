@@ -30,6 +30,8 @@ mod keygen;
 mod least_privilege;
 #[cfg(target_os = "linux")]
 mod limits;
+mod live;
+mod logs;
 #[cfg(target_os = "linux")]
 mod lossy;
 #[cfg(target_os = "linux")]
@@ -46,6 +48,7 @@ mod readme;
 mod rebinding;
 mod reconnect;
 mod refusals;
+mod settings;
 mod socks5;
 mod socks5_udp;
 mod strangers;

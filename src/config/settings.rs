@@ -1,0 +1,274 @@
+//! What was typed, completed by the environment and a file.
+//!
+//! A flag counts as it was typed; else as RSTUN_<FLAG> says; else as the file says; else as `cli`
+//! says. What comes from elsewhere than the command line is given to clap as its default, so a flag
+//! needs nothing but its field in `cli` to be understood in all of these places.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use directories::ProjectDirs;
+use zeroize::Zeroizing;
+
+use super::file::{self, Content};
+use crate::cli::{self, Cli, SECRETS, Setting};
+use crate::secret;
+
+/// Where systemd says that a service's configuration is (systemd.exec(5), ConfigurationDirectory=).
+const CONFIGURATION_DIRECTORY: &str = "CONFIGURATION_DIRECTORY";
+
+/// A command line that is complete.
+#[derive(Debug)]
+pub struct Asked {
+    /// What is to be done.
+    pub cli: Cli,
+    /// The file that was read, or that would be if it were there.
+    pub file: Option<PathBuf>,
+    /// Where settings come from that were not typed.
+    pub origins: Origins,
+}
+
+/// Why there is nothing to be done.
+#[derive(Debug)]
+pub enum NotUnderstood {
+    /// Something about the command line, or the help that was asked for.
+    CommandLine(clap::Error),
+    /// Something about the environment or the file.
+    Settings(anyhow::Error),
+}
+
+impl From<clap::Error> for NotUnderstood {
+    fn from(error: clap::Error) -> Self {
+        Self::CommandLine(error)
+    }
+}
+
+impl From<anyhow::Error> for NotUnderstood {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Settings(error)
+    }
+}
+
+/// Reads a command line, whose first element is the name that the program was called by, and all
+/// that may complete it. The same again after a change of the file reads what it says then.
+pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Asked, NotUnderstood> {
+    let args = cli::arguments(args);
+    let matches = cli::matches(&args, &[], &[])?;
+    let (path, typed) = innermost(&matches);
+    let program = cli::program(&path).filter(has_file);
+    let Some(program) = program else {
+        return Ok(Asked {
+            cli: cli::read(&matches)?,
+            file: None,
+            origins: Origins::default(),
+        });
+    };
+    let mut layers = Layers::new(&program, typed);
+    layers.add_environment()?;
+    let file = layers.add_file(typed.get_one::<PathBuf>("config").cloned())?;
+    let matches = cli::matches(&args, &path, &layers.settings)?;
+    let mut cli = cli::read(&matches)?;
+    for (id, text) in layers.secrets {
+        cli.command.keep_secret(&id, text);
+    }
+    Ok(Asked {
+        cli,
+        file,
+        origins: layers.origins,
+    })
+}
+
+/// The subcommand that was asked for, by its path, and its flags.
+fn innermost(matches: &ArgMatches) -> (Vec<&str>, &ArgMatches) {
+    let (mut path, mut innermost) = (Vec::new(), matches);
+    while let Some((name, matches)) = innermost.subcommand() {
+        path.push(name);
+        innermost = matches;
+    }
+    (path, innermost)
+}
+
+/// Whether a program takes its flags from a file too.
+fn has_file(program: &Command) -> bool {
+    program.get_arguments().any(|arg| arg.get_id() == "config")
+}
+
+/// Which of the two files a program reads: the server's or the client's.
+fn role(program: &Command) -> &'static str {
+    let is_server = keys_include(program, "downstream");
+    if is_server { "server" } else { "client" }
+}
+
+fn keys_include(program: &Command, id: &str) -> bool {
+    program.get_arguments().any(|arg| arg.get_id() == id)
+}
+
+/// What each place says of a program's flags, the first place first.
+struct Layers<'p> {
+    program: &'p Command,
+    /// The ids of the flags that are settled.
+    settled: Vec<String>,
+    settings: Vec<Setting>,
+    secrets: Vec<(String, Zeroizing<String>)>,
+    origins: Origins,
+}
+
+impl<'p> Layers<'p> {
+    fn new(program: &'p Command, typed: &ArgMatches) -> Self {
+        let is_typed = |arg: &&Arg| {
+            let source = typed.value_source(arg.get_id().as_str());
+            source == Some(clap::parser::ValueSource::CommandLine)
+        };
+        let typed = program.get_arguments().filter(is_typed);
+        Self {
+            program,
+            settled: typed.map(|arg| arg.get_id().to_string()).collect(),
+            settings: Vec::new(),
+            secrets: Vec::new(),
+            origins: Origins::default(),
+        }
+    }
+
+    /// Whether a place before has settled a flag, or one that it cannot stand beside.
+    fn is_settled(&self, id: &str) -> bool {
+        let settles = |before: &String| before == id || cli::are_rivals(self.program, before, id);
+        self.settled.iter().any(settles)
+    }
+
+    fn add_environment(&mut self) -> Result<()> {
+        let mut found: Vec<String> = Vec::new();
+        for arg in file::keys(self.program) {
+            let (id, name) = (arg.get_id().as_str(), variable(arg));
+            let Some(value) = env::var_os(&name) else {
+                continue;
+            };
+            if self.is_settled(id) {
+                continue;
+            }
+            if let Some(rival) = found.iter().find(|f| cli::are_rivals(self.program, f, id)) {
+                let rival = rival.to_uppercase();
+                bail!("{name} and RSTUN_{rival} are for the same: set one of them");
+            }
+            found.push(id.to_owned());
+            // Whoever needs a secret reads it.
+            if !SECRETS.contains(&id) {
+                let values = listed(arg, value).with_context(|| name.clone())?;
+                self.origins.note(arg, &name);
+                self.settings.push(Setting {
+                    id: id.to_owned(),
+                    values,
+                });
+            }
+        }
+        self.settled.extend(found);
+        Ok(())
+    }
+
+    /// Reads the file that was named, or else the one at the usual place if there is one.
+    fn add_file(&mut self, named: Option<PathBuf>) -> Result<Option<PathBuf>> {
+        let role = role(self.program);
+        let named = named.or_else(|| env::var_os("RSTUN_CONFIG").map(PathBuf::from));
+        let path = match named {
+            Some(path) => path,
+            None => match usual_place(&format!("{role}.toml")) {
+                Some(path) if path.exists() => path,
+                place => return Ok(place),
+            },
+        };
+        let schema = cli::program(&[role]).unwrap_or_default();
+        let Content { settings, secrets } = load(&path, &schema)?;
+        let directory = path.parent().unwrap_or(Path::new(""));
+        for (mut setting, line) in settings {
+            // `rstun connect` has some of the client's flags.
+            let mut args = self.program.get_arguments();
+            let arg = args.find(|arg| arg.get_id() == setting.id.as_str());
+            let (Some(arg), false) = (arg, self.is_settled(&setting.id)) else {
+                continue;
+            };
+            if file::is_path(arg) {
+                let within = |value: &OsString| directory.join(value).into();
+                setting.values = setting.values.iter().map(within).collect();
+            }
+            self.origins
+                .note(arg, &format!("{}:{line}", path.display()));
+            match secrets.iter().find(|(id, _)| *id == setting.id) {
+                Some(secret) => self.secrets.push(secret.clone()),
+                None => self.settings.push(setting),
+            }
+        }
+        Ok(Some(path))
+    }
+}
+
+/// Reads a file, which is to be its owner's alone if it holds a secret.
+fn load(path: &Path, schema: &Command) -> Result<Content> {
+    let shown = path.display();
+    let (text, alone) =
+        secret::read_text(path).with_context(|| format!("cannot read --config {shown}"))?;
+    let content = file::read(&text, schema).map_err(|mistakes| {
+        let lines = mistakes.iter().map(|mistake| format!("{shown}:{mistake}"));
+        anyhow!(lines.collect::<Vec<_>>().join("\n"))
+    })?;
+    if !content.secrets.is_empty() {
+        alone.with_context(|| format!("cannot use --config {shown}"))?;
+    }
+    Ok(content)
+}
+
+/// A file in systemd's directory for a service's configuration, or else in the user's.
+fn usual_place(name: &str) -> Option<PathBuf> {
+    let directory = match env::var_os(CONFIGURATION_DIRECTORY) {
+        Some(directories) => env::split_paths(&directories).next(),
+        None => ProjectDirs::from("", "", "rstun").map(|dirs| dirs.config_dir().to_owned()),
+    };
+    Some(directory?.join(name))
+}
+
+/// The environment variable for a flag.
+fn variable(arg: &Arg) -> String {
+    format!("RSTUN_{}", file::key(arg).to_uppercase().replace('-', "_"))
+}
+
+/// The values in a variable: several are separated by spaces.
+fn listed(arg: &Arg, value: OsString) -> Result<Vec<OsString>> {
+    let values = match (arg.get_action(), value.to_str()) {
+        (ArgAction::Append, Some(text)) => text.split_whitespace().map(OsString::from).collect(),
+        (ArgAction::SetTrue, text) => {
+            let valid = matches!(text, Some("true" | "false"));
+            ensure!(valid, "is to be true or false");
+            vec![value]
+        }
+        _ => vec![value],
+    };
+    for value in &values {
+        cli::check(arg, value).map_err(|why| anyhow!(why))?;
+    }
+    Ok(values)
+}
+
+/// Where settings come from that were not typed.
+#[derive(Debug, Default)]
+pub struct Origins(Vec<(String, String)>);
+
+impl Origins {
+    fn note(&mut self, arg: &Arg, place: &str) {
+        self.0.push((format!("--{}", file::key(arg)), place.into()));
+    }
+
+    /// An error whose lines with a flag say where it comes from.
+    pub fn explain(&self, error: &anyhow::Error) -> anyhow::Error {
+        let explain = |line: &str| {
+            let mut words = line.split([' ', ':']);
+            let from = |word| self.0.iter().find(|(flag, _)| flag == word);
+            match words.find_map(from) {
+                Some((_, place)) => format!("{line} (from {place})"),
+                None => line.to_owned(),
+            }
+        };
+        let lines: Vec<_> = format!("{error:#}").lines().map(explain).collect();
+        anyhow!(lines.join("\n"))
+    }
+}

@@ -1,0 +1,26 @@
+//! What others on this machine ask of a running server, through its control socket.
+
+use std::io;
+use std::sync::Arc;
+
+use super::Shared;
+use crate::control::{Caller, Reply, Request};
+
+/// Answers one who calls.
+pub(super) async fn answer(caller: Caller, shared: Arc<Shared>) -> io::Result<()> {
+    let (request, _) = caller.request().await?;
+    match request {
+        Request::Connect { .. } => {
+            caller
+                .fail("only a client does that; this is a server")
+                .await
+        }
+        Request::Stop => {
+            shared.stop.cancel();
+            let seconds = shared.drain.as_secs();
+            caller.reply(&Reply::Stopping { seconds }).await?;
+            caller.gone().await;
+            Ok(())
+        }
+    }
+}
