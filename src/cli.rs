@@ -24,7 +24,10 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use zeroize::Zeroizing;
 
-pub use client::{ClientFlags, ConnectFlags, CredentialFlags, Mode, TrustBy, TrustFlags};
+pub use client::{
+    ClientFlags, ConnectFlags, CredentialFlags, Mode, ProxyUrl, Transport, TransportFlags, TrustBy,
+    TrustFlags,
+};
 #[cfg(unix)]
 pub use control::{RunningFlags, StopFlags};
 
@@ -78,7 +81,7 @@ pub struct ServerFlags {
     #[command(flatten)]
     pub config: ConfigFlags,
 
-    /// UDP address to listen on; a bare port means all addresses
+    /// Address to listen on, by UDP and by TCP; a bare port means all addresses
     #[arg(long, value_name = "[IP:]PORT", default_value = "6060")]
     pub addr: String,
 
@@ -358,6 +361,10 @@ pub struct BenchFlags {
     /// 6060 if left out
     #[arg(long, value_name = "HOST[:PORT]")]
     pub server_addr: Option<String>,
+
+    /// What carries the connection
+    #[command(flatten)]
+    pub transport: TransportFlags,
 
     /// How much a connection has in flight
     #[command(flatten)]

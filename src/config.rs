@@ -7,6 +7,7 @@ mod clients;
 mod connect;
 mod file;
 mod settings;
+mod transport;
 mod trust;
 mod tunnels;
 
@@ -20,6 +21,7 @@ use directories::ProjectDirs;
 use tracing::warn;
 use zeroize::Zeroizing;
 
+use self::transport::ways;
 use self::trust::trust;
 use crate::access::{Access, Credential, Password};
 use crate::cli::{
@@ -37,6 +39,7 @@ use crate::tunnel::{HostPort, ListenAddr, Tunnel};
 pub use clients::ClientsFile;
 pub use connect::ConnectConfig;
 pub use settings::{Asked, NotUnderstood, Origins, read};
+pub use transport::Ways;
 
 /// The port of a server's that is written without one.
 const DEFAULT_PORT: u16 = 6060;
@@ -119,6 +122,8 @@ impl ServerConfig {
 pub struct ClientConfig {
     /// The server to keep a connection to; a name is resolved anew each time.
     pub server: HostPort,
+    /// How it may be reached.
+    pub ways: Ways,
     /// What makes the server the right one.
     pub trust: Trust,
     /// What proves who we are.
@@ -147,6 +152,7 @@ impl ClientConfig {
         Ok(Self {
             tunnels,
             trust: trust(&flags.trust, Some(&server))?,
+            ways: ways(&flags.transport, &server)?,
             server,
             credential: credential(flags.credential)?,
             tuning: tuning(&flags.congestion, &flags.idle),
@@ -179,6 +185,8 @@ impl From<cli::Congestion> for Congestion {
 pub struct Remote {
     /// Where it is.
     pub server: HostPort,
+    /// How it may be reached.
+    pub ways: Ways,
     /// What makes it the right one.
     pub trust: Trust,
     /// What proves who we are.
@@ -190,8 +198,10 @@ impl Remote {
     pub fn new(flags: BenchFlags) -> Result<Option<Self>> {
         let Some(addr) = flags.server_addr else {
             ensure!(
-                !flags.credential.is_given() && !flags.trust.is_given(),
-                "credentials, certificates and trust are for a server that runs elsewhere: give its \
+                !flags.credential.is_given()
+                    && !flags.trust.is_given()
+                    && flags.transport.proxy.is_none(),
+                "credentials, certificates, trust and proxies are for a server that runs elsewhere: give its \
                  --server-addr too"
             );
             return Ok(None);
@@ -200,6 +210,7 @@ impl Remote {
             .with_context(|| format!("--server-addr {addr}"))?;
         Ok(Some(Self {
             trust: trust(&flags.trust, Some(&server))?,
+            ways: ways(&flags.transport, &server)?,
             server,
             credential: credential(flags.credential)?,
         }))

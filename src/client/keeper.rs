@@ -16,7 +16,7 @@ use super::backoff::Backoff;
 use super::connecting::{self, CONNECT_DEADLINE};
 use crate::config::ClientConfig;
 use crate::session::{self, ALPN, Instance, LoggedIn, Opener, SessionError, Summons};
-use crate::transport::{CloseCode, Connection, Lost};
+use crate::transport::{CloseCode, Connection, Lost, Transport};
 
 /// Head start of a connection that was out of hearing over one made since: the older has the flows. It
 /// is looked at each second whether it is heard.
@@ -89,7 +89,7 @@ impl Keeper {
 
     /// Connects to the server as it can be reached now. Cancel-safe.
     async fn connect(&self) -> Result<Connection, SessionError> {
-        let connection = connecting::connect(&self.config, &self.tls).await;
+        let connection = connecting::connect(&self.config, &self.config.ways, &self.tls).await;
         connection.map_err(|lost| match lost {
             Lost::Certificate(why) => SessionError::Untrusted(self.config.trust.complaint(&why)),
             lost => SessionError::Lost(lost),
@@ -110,7 +110,10 @@ impl Keeper {
         let logged_in = timeout(CONNECT_DEADLINE, login)
             .await
             .map_err(|_| SessionError::Lost(Lost::TimedOut))??;
-        info!("connected to {remote}");
+        match logged_in.session.opener().describe().transport {
+            Transport::Quic => info!("connected to {remote}"),
+            Transport::Tcp => info!("connected to {remote} by TCP"),
+        }
         for (tunnel, listening) in tunnels.iter().zip(&logged_in.listening) {
             if let Some(addr) = listening {
                 info!("{tunnel}: the server listens on {addr}");

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{ClientConfig, DEFAULT_PORT, UDP_IDLE, credential, trust::trust, tuning};
+use super::{
+    ClientConfig, DEFAULT_PORT, UDP_IDLE, credential, transport::ways, trust::trust, tuning,
+};
 use crate::cli::{ConnectFlags, IdleFlags};
 use crate::tls::Trust;
 use crate::tunnel::{Direction, HostPort, Listen, Target, Tunnel};
@@ -62,6 +64,7 @@ impl ConnectConfig {
             None => trust(&self.flags.trust, Some(&server))?,
         };
         Ok(ClientConfig {
+            ways: ways(&self.flags.transport, &server)?,
             server,
             trust,
             credential: credential(self.flags.credential)?,
