@@ -56,7 +56,7 @@ complete -c rstun -n "__fish_rstun_using_subcommand server" -l allow-bench -d 'L
 complete -c rstun -n "__fish_rstun_using_subcommand server" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rstun -n "__fish_rstun_using_subcommand server" -s V -l version -d 'Print version'
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l config -d 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]' -r -F
-complete -c rstun -n "__fish_rstun_using_subcommand client" -l server-addr -d 'Server to connect to; the port is 6060 if left out' -r
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l server-addr -d 'Server to connect to, repeatable; the port is 6060 if left out. The first that can be had is used, and the others stand by' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l mode -d 'Direction of each --addr-mapping' -r -f -a "TunnelOut\t'The client listens, traffic goes out at the server\'s side'
 TunnelIn\t'The server listens, traffic comes in to the client\'s side'"
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l addr-mapping -d 'Tunnel in the direction of --mode, repeatable' -r
@@ -67,7 +67,7 @@ complete -c rstun -n "__fish_rstun_using_subcommand client" -l password -d 'Pass
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l password-file -d 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd\'s credential \'password\', or a prompt]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l name -d 'Log in as the client of this name in the server\'s --clients; the password is its secret' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l identity -d 'Log in by the key in this file, which `rstun keygen --client` made' -r -F
-complete -c rstun -n "__fish_rstun_using_subcommand client" -l cert -d 'Copy of the server\'s certificate, DER or PEM [default: certificate.der in the configuration directory]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l cert -d 'Copy of the server\'s certificate, DER or PEM; repeatable, and one that fits will do [default: certificate.der in the configuration directory]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l pin -d 'In place of --cert the SHA-256 of the server\'s certificate, as keygen and the server print it; repeatable, and one that fits will do' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l trust -d 'In place of both, whom to ask' -r -f -a "system\t'The authorities that this system trusts, for the name in --server-addr'
 first-use\t'Nobody the first time; then its certificate has to stay the same'"
@@ -83,15 +83,16 @@ complete -c rstun -n "__fish_rstun_using_subcommand client" -l udp-timeout -d 'S
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l drain -d 'Time that open connections have to finish after Ctrl-C or SIGTERM' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l log -d 'What log lines look like' -r -f -a "text\t'For people, and for systemd\'s journal'
 json\t'An object a line, for programs'"
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l all-servers -d 'Connect to each --server-addr: tunnels into this machine are open at all of them, and those out of it go through the nearest'
 complete -c rstun -n "__fish_rstun_using_subcommand client" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rstun -n "__fish_rstun_using_subcommand client" -s V -l version -d 'Print version'
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l config -d 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]' -r -F
-complete -c rstun -n "__fish_rstun_using_subcommand connect" -l server-addr -d 'Server to go through, by a running client of it or else by a connection of its own [default: that of the client that runs]' -r
+complete -c rstun -n "__fish_rstun_using_subcommand connect" -l server-addr -d 'Server to go through, by a running client of it or else by a connection of its own, repeatable as for the client [default: that of the client that runs]' -r
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l password -d 'Password; others on this machine can see it in the list of processes' -r
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l password-file -d 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd\'s credential \'password\', or a prompt]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l name -d 'Log in as the client of this name in the server\'s --clients; the password is its secret' -r
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l identity -d 'Log in by the key in this file, which `rstun keygen --client` made' -r -F
-complete -c rstun -n "__fish_rstun_using_subcommand connect" -l cert -d 'Copy of the server\'s certificate, DER or PEM [default: certificate.der in the configuration directory]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand connect" -l cert -d 'Copy of the server\'s certificate, DER or PEM; repeatable, and one that fits will do [default: certificate.der in the configuration directory]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l pin -d 'In place of --cert the SHA-256 of the server\'s certificate, as keygen and the server print it; repeatable, and one that fits will do' -r
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l trust -d 'In place of both, whom to ask' -r -f -a "system\t'The authorities that this system trusts, for the name in --server-addr'
 first-use\t'Nobody the first time; then its certificate has to stay the same'"
@@ -136,7 +137,7 @@ complete -c rstun -n "__fish_rstun_using_subcommand bench" -l password -d 'Passw
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l password-file -d 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd\'s credential \'password\', or a prompt]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l name -d 'Log in as the client of this name in the server\'s --clients; the password is its secret' -r
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l identity -d 'Log in by the key in this file, which `rstun keygen --client` made' -r -F
-complete -c rstun -n "__fish_rstun_using_subcommand bench" -l cert -d 'Copy of the server\'s certificate, DER or PEM [default: certificate.der in the configuration directory]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand bench" -l cert -d 'Copy of the server\'s certificate, DER or PEM; repeatable, and one that fits will do [default: certificate.der in the configuration directory]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l pin -d 'In place of --cert the SHA-256 of the server\'s certificate, as keygen and the server print it; repeatable, and one that fits will do' -r
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l trust -d 'In place of both, whom to ask' -r -f -a "system\t'The authorities that this system trusts, for the name in --server-addr'
 first-use\t'Nobody the first time; then its certificate has to stay the same'"

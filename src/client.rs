@@ -1,10 +1,13 @@
-//! The client: binds its listeners, and hands their visitors to the session that is kept up.
+//! The client: binds its listeners, and hands their visitors to the best of the sessions that are kept
+//! up.
 
 mod backoff;
 #[cfg(unix)]
 mod callers;
 mod connecting;
+mod failover;
 mod keeper;
+mod servers;
 mod visitors;
 
 use std::net::SocketAddr;
@@ -18,23 +21,21 @@ use tracing::info;
 
 #[cfg(unix)]
 use self::callers::Desk;
-use self::keeper::Keeper;
+use self::servers::Servers;
 use crate::config::ClientConfig;
 #[cfg(unix)]
 use crate::control::{ControlSocket, Greeting};
 use crate::listener::Listener;
-use crate::session::{FlowError, Local, Opener, SessionError};
+use crate::session::{FlowError, Local, Opener};
 use crate::tunnel::{Half, Listen};
 
 /// Why a client ended.
 #[derive(Debug, Error)]
 pub enum ClientError {
-    /// There is no session, nor will there be one without a person's doing.
-    #[error(transparent)]
-    Session(#[from] SessionError),
-    /// There is no session, and one was all that was wanted.
+    /// There is no session, nor will there be one without a person's doing, or one was all that was
+    /// wanted. Of several reasons each has a line.
     #[error("{0}")]
-    Once(String),
+    NoSession(String),
     /// The flow of standard input and output failed.
     #[error(transparent)]
     Flow(#[from] FlowError),
@@ -55,7 +56,7 @@ pub struct Client {
     #[cfg(unix)]
     control: Option<(ControlSocket, Desk)>,
     stop: CancellationToken,
-    keeper: Keeper,
+    servers: Servers,
 }
 
 impl Client {
@@ -82,18 +83,18 @@ impl Client {
         }
         ensure!(failures.is_empty(), failures.join("\n"));
         #[cfg(unix)]
-        let (wanted, drain) = (config.control, config.drain);
+        let drain = config.drain;
         #[cfg(unix)]
-        let greeting = wanted.then(|| Greeting::client(&config.server, &config.trust));
-        let keeper = Keeper::new(config, stop.clone())?;
+        let greeting = greeting(&config);
+        let servers = Servers::new(config, stop.clone())?;
         Ok(Self {
             listeners,
             stdio,
             #[cfg(unix)]
             control: greeting
                 .and_then(ControlSocket::bind)
-                .map(|socket| (socket, Desk::new(keeper.session(), &stop, drain))),
-            keeper,
+                .map(|socket| (socket, Desk::new(servers.session(), &stop, drain))),
+            servers,
             stop,
         })
     }
@@ -106,7 +107,7 @@ impl Client {
 
     /// The session that there is at any time.
     pub fn session(&self) -> watch::Receiver<Option<Opener>> {
-        self.keeper.session()
+        self.servers.session()
     }
 
     /// Keeps a session up until told to stop; fails when trying again is of no use.
@@ -117,7 +118,7 @@ impl Client {
         // It ends with this, and its visitors' flows with their session.
         let _listening = self.listen();
         let Some((number, local)) = self.stdio.take() else {
-            return self.keeper.run(true).await;
+            return self.servers.run(true).await;
         };
         let carry = visitors::carry_stdio(number, local, self.session());
         let carried = async {
@@ -125,7 +126,7 @@ impl Client {
             self.stop.cancel();
             carried
         };
-        let (kept, carried) = tokio::join!(self.keeper.run(false), carried);
+        let (kept, carried) = tokio::join!(self.servers.run(false), carried);
         // Why there is no session says more than that there is none.
         kept.and(carried)
     }
@@ -146,4 +147,14 @@ impl Client {
         }
         listening
     }
+}
+
+/// How others on this machine tell whether this is the client that they want to go through, if it is to
+/// be found.
+#[cfg(unix)]
+fn greeting(config: &ClientConfig) -> Option<Greeting> {
+    // All are trusted by the same.
+    let trust = &config.servers.first()?.trust;
+    let addrs = config.servers.iter().map(|server| &server.addr);
+    config.control.then(|| Greeting::client(addrs, trust))
 }

@@ -26,7 +26,7 @@ use self::trust::trust;
 use crate::access::{Access, Credential, Password};
 use crate::cli::{
     self, BenchFlags, ClientFlags, CongestionFlags, CredentialFlags, IdleFlags, KeygenFlags,
-    PasswordFlags, ServerFlags,
+    PasswordFlags, ServerFlags, TransportFlags, TrustFlags,
 };
 use crate::keygen::{self, Wanted};
 #[cfg(unix)]
@@ -117,15 +117,24 @@ impl ServerConfig {
     }
 }
 
+/// A server, as its client sees it.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Where it is; a name is resolved anew each time.
+    pub addr: HostPort,
+    /// How it may be reached.
+    pub ways: Ways,
+    /// What makes it the right one.
+    pub trust: Trust,
+}
+
 /// All that a client needs to know.
 #[derive(Debug)]
 pub struct ClientConfig {
-    /// The server to keep a connection to; a name is resolved anew each time.
-    pub server: HostPort,
-    /// How it may be reached.
-    pub ways: Ways,
-    /// What makes the server the right one.
-    pub trust: Trust,
+    /// The servers that it may go through, the preferred one first; at least one, and none twice.
+    pub servers: Vec<Upstream>,
+    /// Whether there is to be a session with each of them, and not with one alone.
+    pub all_servers: bool,
     /// What proves who we are.
     pub credential: Credential,
     /// At least one.
@@ -144,16 +153,16 @@ pub struct ClientConfig {
 impl ClientConfig {
     /// Completes and checks what was typed.
     pub fn new(flags: ClientFlags) -> Result<Self> {
-        let addr = flags.server_addr.as_ref();
-        let addr = addr.context("which server? Give its --server-addr HOST[:PORT]")?;
-        let server = HostPort::with_default_port(addr, DEFAULT_PORT)
-            .with_context(|| format!("--server-addr {addr}"))?;
+        let addrs = server_addrs(&flags.server_addr)?;
+        ensure!(
+            !addrs.is_empty(),
+            "which server? Give its --server-addr HOST[:PORT]"
+        );
         let tunnels = tunnels::tunnels(&flags)?;
         Ok(Self {
             tunnels,
-            trust: trust(&flags.trust, Some(&server))?,
-            ways: ways(&flags.transport, &server)?,
-            server,
+            servers: upstreams(addrs, &flags.trust, &flags.transport)?,
+            all_servers: flags.all_servers,
             credential: credential(flags.credential)?,
             tuning: tuning(&flags.congestion, &flags.idle),
             drain: Duration::from_secs(flags.drain.seconds),
@@ -161,6 +170,32 @@ impl ClientConfig {
             control: true,
         })
     }
+}
+
+/// The servers as they were typed, with their ports.
+fn server_addrs(texts: &[String]) -> Result<Vec<HostPort>> {
+    let mut addrs = Vec::new();
+    for text in texts {
+        let flag = || format!("--server-addr {text}");
+        let addr = HostPort::with_default_port(text, DEFAULT_PORT).with_context(flag)?;
+        ensure!(!addrs.contains(&addr), "{}: it is there twice", flag());
+        addrs.push(addr);
+    }
+    Ok(addrs)
+}
+
+/// The servers, each with what makes it the right one.
+fn upstreams(
+    addrs: Vec<HostPort>,
+    flags: &TrustFlags,
+    transport: &TransportFlags,
+) -> Result<Vec<Upstream>> {
+    let upstream = |addr| {
+        let trust = trust(flags, Some(&addr))?;
+        let ways = ways(transport, &addr)?;
+        Ok(Upstream { addr, ways, trust })
+    };
+    addrs.into_iter().map(upstream).collect()
 }
 
 pub(crate) fn tuning(congestion: &CongestionFlags, idle: &IdleFlags) -> Tuning {

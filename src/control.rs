@@ -58,29 +58,34 @@ pub struct Greeting {
     pub pid: u32,
     /// What it is.
     pub role: Role,
-    /// The server that it is a client of, or where it listens.
-    pub server: String,
-    /// What the server is trusted by: the SHA-256 of its certificate as a rule.
+    /// The servers that it is a client of, or where it listens.
+    pub servers: Vec<String>,
+    /// What the servers are trusted by: the SHA-256 of a certificate as a rule.
     pub trust: String,
 }
 
 impl Greeting {
     /// That of this process, a client.
-    pub fn client(server: &HostPort, trust: &Trust) -> Self {
-        Self::new(Role::Client, server.to_string(), trust.to_string())
+    pub fn client<'a>(servers: impl Iterator<Item = &'a HostPort>, trust: &Trust) -> Self {
+        let servers = servers.map(HostPort::to_string).collect();
+        Self::new(Role::Client, servers, trust.to_string())
     }
 
     /// That of this process, a server at this address with a certificate of this fingerprint.
     pub fn server(addr: impl fmt::Display, certificate: impl fmt::Display) -> Self {
-        Self::new(Role::Server, addr.to_string(), certificate.to_string())
+        Self::new(
+            Role::Server,
+            vec![addr.to_string()],
+            certificate.to_string(),
+        )
     }
 
-    fn new(role: Role, server: String, trust: String) -> Self {
+    fn new(role: Role, servers: Vec<String>, trust: String) -> Self {
         Self {
             version: VERSION,
             pid: std::process::id(),
             role,
-            server,
+            servers,
             trust,
         }
     }
@@ -88,12 +93,10 @@ impl Greeting {
 
 impl fmt::Display for Greeting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            pid, role, server, ..
-        } = self;
+        let (Self { pid, role, .. }, servers) = (self, self.servers.join(" or "));
         match role {
-            Role::Server => write!(f, "{pid} (server at {server})"),
-            Role::Client => write!(f, "{pid} (client of {server})"),
+            Role::Server => write!(f, "{pid} (server at {servers})"),
+            Role::Client => write!(f, "{pid} (client of {servers})"),
         }
     }
 }

@@ -57,18 +57,20 @@ pub mod server;
 pub mod session;
 pub mod socket;
 pub mod stdio;
+pub mod systemd;
 pub mod tls;
 pub mod transport;
 pub mod tunnel;
 pub mod wire;
 
 use std::ffi::OsString;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use tokio::runtime;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 use tracing_subscriber::filter::LevelFilter;
@@ -81,6 +83,7 @@ use crate::config::{ClientConfig, ConnectConfig, NotUnderstood, ServerConfig};
 use crate::control::Running;
 use crate::log::Log;
 use crate::server::Server;
+use crate::session::Opener;
 #[cfg(unix)]
 use crate::stdio::Stdio;
 
@@ -149,8 +152,11 @@ fn explain(error: &clap::Error) -> ExitCode {
 }
 
 fn serve(config: ServerConfig) -> Result<()> {
+    let bound = systemd::sockets()?;
     until_stopped(|stop| async {
-        Server::bind(config, stop)?.run().await;
+        let server = Server::bind(config, bound, stop)?;
+        systemd::ready();
+        server.run().await;
         Ok(())
     })
 }
@@ -168,7 +174,7 @@ fn pipe(config: ConnectConfig) -> Result<Result<()>> {
 /// The same through a client that runs already; none if there is none.
 #[cfg(unix)]
 async fn pipe_through_running(config: &ConnectConfig) -> Option<Result<()>> {
-    let running = Running::find(config.server.as_ref(), config.trust.as_ref()).await;
+    let running = Running::find(&config.servers, config.trust.as_ref()).await;
     let pipe = async |running: Running| {
         let (stdio, flow) = Stdio::pair_for_another()?;
         Ok(stdio.carry(running.connect(&config.target, flow)).await?)
@@ -186,7 +192,29 @@ fn order(order: impl Future<Output = Result<()>>) -> Result<()> {
 }
 
 fn connect(config: ClientConfig) -> Result<()> {
-    until_stopped(|stop| async { Ok(Client::bind(config, stop)?.run().await?) })
+    until_stopped(|stop| async {
+        let client = Client::bind(config, stop)?;
+        let session = client.session();
+        // A server that is not there yet is no reason to fail: it is waited for.
+        systemd::ready();
+        tokio::select! {
+            ended = client.run() => Ok(ended?),
+            () = report(session) => unreachable!("it reports for ever"),
+        }
+    })
+}
+
+/// Tells systemd whether there is a connection, for ever.
+async fn report(mut session: watch::Receiver<Option<Opener>>) {
+    loop {
+        systemd::status(match session.borrow_and_update().is_some() {
+            true => "connected to the server",
+            false => "waiting for the server",
+        });
+        if session.changed().await.is_err() {
+            pending().await
+        }
+    }
 }
 
 fn measure(plan: &bench::Plan) -> Result<()> {
@@ -208,17 +236,24 @@ where
     let result = runtime.block_on(async {
         let mut signals = Signals::new().context("cannot listen for signals")?;
         let program = program(stop.clone());
-        tokio::pin!(program);
-        tokio::select! {
-            result = &mut program => return result,
-            () = signals.next() => stop.cancel(),
-        }
+        let stopping = async {
+            stop.cancelled().await;
+            systemd::stopping();
+            pending().await
+        };
+        let interrupted = async {
+            signals.next().await;
+            stop.cancel();
+            signals.next().await;
+        };
         tokio::select! {
             result = program => result,
-            () = signals.next() => {
+            () = interrupted => {
                 info!("stopped at once by a second signal");
                 std::process::exit(EXIT_INTERRUPTED);
             }
+            never = stopping => never,
+            () = systemd::watchdog() => unreachable!("it watches for ever"),
         }
     });
     // A name that is being looked up in another thread is of no interest any more.
@@ -295,7 +330,7 @@ impl Signals {
     #[cfg(not(unix))]
     async fn next(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending().await
+            pending().await
         }
     }
 }

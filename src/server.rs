@@ -26,7 +26,8 @@ use crate::config::{ClientsFile, ServerConfig};
 #[cfg(unix)]
 use crate::control::{ControlSocket, Greeting};
 use crate::session::{self, ALPN, Ended, SessionError};
-use crate::transport::{Attempt, CloseCode, Connection, Endpoint};
+use crate::systemd;
+use crate::transport::{Attempt, Bound, CloseCode, Connection, Endpoint};
 
 /// Longest that a handshake and a login may take together.
 const LOGIN_DEADLINE: Duration = Duration::from_secs(5);
@@ -53,11 +54,13 @@ struct Shared {
 }
 
 impl Server {
-    /// Binds the socket; must be called within a runtime. It stops when `stop` is cancelled.
-    pub fn bind(config: ServerConfig, stop: CancellationToken) -> Result<Self> {
+    /// Binds what is not bound already; must be called within a runtime. It stops when `stop` is
+    /// cancelled.
+    pub fn bind(config: ServerConfig, bound: Bound, stop: CancellationToken) -> Result<Self> {
         let secret = config.identity.derive(b"rstun stateless reset");
         let endpoint = Endpoint::bind(
             config.addr,
+            bound,
             config.identity.config(ALPN, config.clients.is_some())?,
             secret,
             config.tuning,
@@ -158,7 +161,10 @@ impl Server {
                 },
                 Some(newcomer) = pending.join_next() => {
                     match newcomer {
-                        Ok(Some(newcomer)) => drop(sessions.spawn(serve(newcomer, shared.clone()))),
+                        Ok(Some(newcomer)) => {
+                            sessions.spawn(serve(newcomer, shared.clone()));
+                            report(sessions.len());
+                        }
                         Ok(None) => {}
                         Err(e) => error!("a login failed: {e}"),
                     }
@@ -167,6 +173,7 @@ impl Server {
                     if let Err(e) = ended {
                         error!("a session failed: {e}");
                     }
+                    report(sessions.len());
                 }
             }
         }
@@ -175,11 +182,30 @@ impl Server {
             shared.drain.as_secs()
         );
         pending.shutdown().await;
-        while sessions.join_next().await.is_some() {}
+        self.drain(sessions).await;
         self.endpoint
             .close(CloseCode::Shutdown, "the server was stopped")
             .await;
     }
+
+    /// Waits for the end of all sessions. Whoever comes meanwhile can go to another server at once.
+    async fn drain(&self, mut sessions: JoinSet<()>) {
+        loop {
+            tokio::select! {
+                ended = sessions.join_next() => match ended {
+                    Some(_) => {}
+                    None => break,
+                },
+                Some(attempt) = self.endpoint.accept() => attempt.refuse(),
+            }
+        }
+    }
+}
+
+/// Tells systemd how many clients there are.
+fn report(sessions: usize) {
+    let s = if sessions == 1 { "" } else { "s" };
+    systemd::status(&format!("{sessions} client{s}"));
 }
 
 /// Starts a handshake in a task of its own, if the client has a place.

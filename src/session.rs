@@ -118,6 +118,8 @@ pub const PROBE: Duration = Duration::from_secs(1);
 pub struct Summons {
     /// To break off all at once.
     pub leave: CancellationToken,
+    /// To take no new flows, and to end with the last that is open.
+    pub retire: CancellationToken,
     /// To see whether the peer lives, and to end if it gives no sign of it within [`PROBE`].
     pub probe: Notify,
 }
@@ -225,8 +227,8 @@ impl Session {
     /// Carries flows until the connection is lost, or `stop` is cancelled.
     ///
     /// On `stop` no new flows are taken, and those that are open have so long to finish, but for those
-    /// of UDP, which never do. When it returns, no flow and no listener is left. Not
-    /// cancel-safe: flows are broken, but may outlive it for a moment.
+    /// of UDP, which never do; when summoned to retire, as long as they like. When it returns, no flow
+    /// and no listener is left. Not cancel-safe: flows are broken, but may outlive it for a moment.
     pub async fn run(
         mut self,
         stop: &CancellationToken,
@@ -242,19 +244,25 @@ impl Session {
         let (role, deaf) = (self.role.clone(), self.deaf.clone());
         let mut unwelcome = std::pin::pin!(role.unwelcome());
         let mut hearing = std::pin::pin!(hearing::listen(&connection, &role, &deaf));
+        let flows = self.flows.clone();
         let mut deadline = None;
+        // When the peer knows that no new flows are taken.
+        let mut known = None;
         // When the peer has to have been heard, and what had been heard of it before.
         let mut doubt: Option<(Instant, u64)> = None;
         let ended = loop {
-            let stopping = deadline.is_some();
             tokio::select! {
                 // The end of the connection ends all the others too, and knows why.
                 biased;
                 lost = connection.closed() => break Ended::Lost(lost),
-                () = stop.cancelled(), if !stopping => {
+                () = stop.cancelled(), if deadline.is_none() => {
                     let end = Instant::now() + drain;
                     deadline = Some(end);
-                    self.stop(&mut listening, end).await;
+                    known = Some(self.announce_end(&mut listening, end).await);
+                }
+                () = summons.retire.cancelled(), if known.is_none() => {
+                    let soon = Instant::now() + PROBE;
+                    known = Some(self.announce_end(&mut listening, soon).await);
                 }
                 () = summons.leave.cancelled() => break Ended::Superseded,
                 () = summons.probe.notified(), if doubt.is_none() => {
@@ -268,11 +276,11 @@ impl Session {
                     }
                 }
                 why = &mut unwelcome => break Ended::Unwelcome(why),
-                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if stopping => {
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     debug!("{} flows did not finish in time", self.flows.len());
                     break Ended::Stopped;
                 }
-                () = self.flows.wait(), if stopping => break Ended::Stopped,
+                () = last_flow(&flows, known), if known.is_some() => break Ended::Stopped,
                 message = self.control.read() => match message {
                     Ok(Message::Drain) => self.drain(&mut listening),
                     Ok(_) => break self.give_up(&SessionError::Unexpected).await,
@@ -280,7 +288,7 @@ impl Session {
                 },
                 () = &mut credit => break self.give_up(&SessionError::Unexpected).await,
                 () = &mut hearing => unreachable!("it listens for ever"),
-                Ok((tx, rx)) = connection.accept() => self.accept(tx, rx, stopping),
+                Ok((tx, rx)) = connection.accept() => self.accept(tx, rx, known),
             }
         };
         listening.shutdown().await;
@@ -298,7 +306,7 @@ impl Session {
             (Ended::Superseded, _) => (CloseCode::Superseded, "the client has connected anew"),
             (Ended::Dead, _) => (CloseCode::Superseded, "the client gave no sign of life"),
             (Ended::Unwelcome(why), _) => (CloseCode::Unwelcome, why.as_str()),
-            (Ended::Stopped, Role::Client) => (CloseCode::Done, "the client was stopped"),
+            (Ended::Stopped, Role::Client) => (CloseCode::Done, "the client is done"),
             (Ended::Stopped, Role::Server(_)) => (CloseCode::Shutdown, "the server was stopped"),
         };
         self.connection.close(code, reason).await;
@@ -315,13 +323,17 @@ impl Session {
         listening
     }
 
-    /// Takes no new flows from now on, and has the peer know, which may take until `end`.
-    async fn stop(&mut self, listening: &mut JoinSet<()>, end: Instant) {
+    /// Takes no new flows from now on, and has the peer know, which may take until `end`. Tells when
+    /// it does: what it opens until then is still served.
+    async fn announce_end(&mut self, listening: &mut JoinSet<()>, end: Instant) -> Instant {
         self.drain(listening);
         self.flows.close();
         // It fails with the connection, whose end is waited for elsewhere; and it may take as long as
         // a peer likes that reads nothing.
         let _ = timeout_at(end, self.control.write(&Message::Drain)).await;
+        // There, and a flow of that very moment back, with the patience of a probe.
+        let there_and_back = 2 * self.connection.rtt();
+        (Instant::now() + there_and_back.min(PROBE)).min(end)
     }
 
     /// Takes no new flows from now on.
@@ -330,8 +342,9 @@ impl Session {
         listening.abort_all();
     }
 
-    fn accept(&self, mut tx: Sender, mut rx: Receiver, stopping: bool) {
-        if stopping {
+    /// Serves a flow of the peer's, if it could not know yet that none is taken any more.
+    fn accept(&self, mut tx: Sender, mut rx: Receiver, known: Option<Instant>) {
+        if known.is_some_and(|known| known <= Instant::now()) {
             tx.reset(ResetCode::Draining);
             rx.stop(ResetCode::Draining);
             return;
@@ -356,4 +369,10 @@ impl Session {
             .await;
         Ended::Lost(Lost::Failed(error.to_string()))
     }
+}
+
+/// Waits for the end of the last flow, which may have come until then. Cancel-safe.
+async fn last_flow(flows: &TaskTracker, until: Option<Instant>) {
+    sleep_until(until.unwrap_or_else(Instant::now)).await;
+    flows.wait().await;
 }

@@ -12,7 +12,7 @@ mod stream;
 mod tcp;
 
 pub use connection::Connection;
-pub use endpoint::{Attempt, Endpoint, connect, connect_tcp};
+pub use endpoint::{Attempt, Bound, Endpoint, connect, connect_tcp};
 #[doc(hidden)]
 pub use quic::BareController;
 pub use stream::{Receiver, Sender};

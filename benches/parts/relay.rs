@@ -16,7 +16,7 @@ use rstun::relay::relay;
 use rstun::session::ALPN;
 use rstun::socket::Socket;
 use rstun::tls::{ServerIdentity, Trust};
-use rstun::transport::{Congestion, Connection, Endpoint, Tuning, connect};
+use rstun::transport::{Bound, Congestion, Connection, Endpoint, Tuning, connect};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{self, Runtime};
@@ -162,7 +162,8 @@ async fn connection() -> (Connection, Connection) {
     let (certificate, key) = certify(&["localhost".to_owned()], 1).expect("a certificate");
     let identity = ServerIdentity::new(certificate.clone(), key);
     let tls = identity.config(ALPN, false).expect("a TLS configuration");
-    let endpoint = Endpoint::bind(ANYWHERE.into(), tls, [0; 32], TUNING).expect("a port");
+    let endpoint =
+        Endpoint::bind(ANYWHERE.into(), Bound::default(), tls, [0; 32], TUNING).expect("a port");
     let pinned = Trust::from(certificate).config(ALPN, None);
     let tls = Arc::new(pinned.expect("a TLS configuration"));
     let accept = async { endpoint.accept().await.expect("a client").handshake().await };

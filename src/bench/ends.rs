@@ -14,11 +14,12 @@ use zeroize::Zeroizing;
 use super::interrupt::Interrupt;
 use crate::access::{Access, Credential, Password, bench_target};
 use crate::client::Client;
-use crate::config::{ClientConfig, Remote, ServerConfig, UDP_IDLE, Ways};
+use crate::config::{ClientConfig, Remote, ServerConfig, UDP_IDLE, Upstream, Ways};
 use crate::keygen;
 use crate::server::Server;
 use crate::session::{ALPN, Opener};
 use crate::tls::{ServerIdentity, Trust};
+use crate::transport::Bound;
 use crate::transport::{Description, Tuning};
 use crate::tunnel::{Direction, Listen, ListenAddr, Tunnel};
 
@@ -61,7 +62,7 @@ impl Ends {
             user: None,
         };
         let (server, addr) = Worker::start("server", async move |started, stop| {
-            let server = Server::bind(config, stop)?;
+            let server = Server::bind(config, Bound::default(), stop)?;
             let _ = started.send(server.local_addr());
             server.run().await;
             Ok(())
@@ -82,9 +83,12 @@ impl Ends {
     /// Starts a client of a server that runs elsewhere.
     pub(super) fn with(remote: &Remote, tuning: Tuning) -> Result<Self> {
         let config = ClientConfig {
-            server: remote.server.clone(),
-            ways: remote.ways.clone(),
-            trust: remote.trust.clone(),
+            servers: vec![Upstream {
+                addr: remote.server.clone(),
+                ways: remote.ways.clone(),
+                trust: remote.trust.clone(),
+            }],
+            all_servers: false,
             credential: remote.credential.clone(),
             tunnels: vec![Tunnel {
                 direction: Direction::Out,
@@ -97,7 +101,7 @@ impl Ends {
             udp_idle: UDP_IDLE,
             control: false,
         };
-        let cipher = first_cipher(&config.trust)?;
+        let cipher = first_cipher(&remote.trust)?;
         let (client, (entry, session)) = Worker::start("client", async move |started, stop| {
             let client = Client::bind(config, stop)?;
             let _ = started.send((client.local_addrs()[0], client.session()));

@@ -32,9 +32,15 @@ pub struct ClientFlags {
     #[command(flatten)]
     pub config: ConfigFlags,
 
-    /// Server to connect to; the port is 6060 if left out
+    /// Server to connect to, repeatable; the port is 6060 if left out. The first that can be had is
+    /// used, and the others stand by
     #[arg(long, value_name = "HOST[:PORT]")]
-    pub server_addr: Option<String>,
+    pub server_addr: Vec<String>,
+
+    /// Connect to each --server-addr: tunnels into this machine are open at all of them, and those
+    /// out of it go through the nearest
+    #[arg(long)]
+    pub all_servers: bool,
 
     /// Direction of each --addr-mapping
     #[arg(long, value_enum, ignore_case = true, value_name = "MODE")]
@@ -109,10 +115,10 @@ pub struct ConnectFlags {
     #[arg(value_name = "TARGET")]
     pub target: String,
 
-    /// Server to go through, by a running client of it or else by a connection of its own
-    /// [default: that of the client that runs]
+    /// Server to go through, by a running client of it or else by a connection of its own,
+    /// repeatable as for the client [default: that of the client that runs]
     #[arg(long, value_name = "HOST[:PORT]")]
-    pub server_addr: Option<String>,
+    pub server_addr: Vec<String>,
 
     /// Who we are to the server
     #[command(flatten)]
@@ -154,10 +160,10 @@ pub struct CredentialFlags {
 /// What makes a server the right one.
 #[derive(Args, Clone, Debug)]
 pub struct TrustFlags {
-    /// Copy of the server's certificate, DER or PEM [default: certificate.der in the configuration
-    /// directory]
+    /// Copy of the server's certificate, DER or PEM; repeatable, and one that fits will do [default:
+    /// certificate.der in the configuration directory]
     #[arg(long, value_name = "FILE")]
-    pub cert: Option<PathBuf>,
+    pub cert: Vec<PathBuf>,
 
     /// In place of --cert the SHA-256 of the server's certificate, as keygen and the server print
     /// it; repeatable, and one that fits will do

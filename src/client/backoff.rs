@@ -22,6 +22,11 @@ impl Backoff {
         self.next = FIRST;
     }
 
+    /// Whether there has been no failure since the last success.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.next == FIRST
+    }
+
     /// The wait before the next attempt; `random` is from 0 to 1 and spreads it by a quarter
     /// either way.
     pub(super) fn wait(&mut self, random: f64) -> Duration {

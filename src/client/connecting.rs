@@ -9,9 +9,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::debug;
 
-use crate::config::{ClientConfig, Ways};
+use crate::config::Ways;
 use crate::connector;
-use crate::transport::{self, Connection, Lost, Proxy, Route};
+use crate::transport::{self, Connection, Lost, Proxy, Route, Tuning};
+use crate::tunnel::HostPort;
 
 /// Longest that connecting to one address, and then the login, may take.
 pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -23,11 +24,16 @@ const HEAD_START: Duration = Duration::from_millis(700);
 /// Connects to the server by the first of these ways that answers: all addresses of its name, and TCP
 /// beside QUIC where QUIC takes long. Cancel-safe.
 pub(super) async fn connect(
-    config: &ClientConfig,
+    server: &HostPort,
     ways: &Ways,
     tls: &Arc<rustls::ClientConfig>,
+    tuning: Tuning,
 ) -> Result<Connection, Lost> {
-    let server = Server { config, tls };
+    let server = Server {
+        addr: server,
+        tls,
+        tuning,
+    };
     match (ways.quic, &ways.tcp) {
         (true, Some(proxy)) => either(server.quic(), server.tcp(proxy.as_ref())).await,
         (true, None) => server.quic().await,
@@ -84,13 +90,14 @@ fn may_be_the_path(lost: &Lost) -> bool {
 /// The server, and how it is spoken to.
 #[derive(Clone, Copy)]
 struct Server<'a> {
-    config: &'a ClientConfig,
+    addr: &'a HostPort,
     tls: &'a Arc<rustls::ClientConfig>,
+    tuning: Tuning,
 }
 
 impl Server<'_> {
     async fn quic(self) -> Result<Connection, Lost> {
-        let (name, tuning) = (self.config.server.host.to_string(), self.config.tuning);
+        let (name, tuning) = (self.addr.host.to_string(), self.tuning);
         self.race(|addr, tls| {
             let name = name.clone();
             async move { transport::connect(addr, tls, &name, tuning).await }
@@ -99,10 +106,10 @@ impl Server<'_> {
     }
 
     async fn tcp(self, proxy: Option<&Arc<Proxy>>) -> Result<Connection, Lost> {
-        let (name, tuning) = (self.config.server.host.to_string(), self.config.tuning);
+        let (name, tuning) = (self.addr.host.to_string(), self.tuning);
         if let Some(proxy) = proxy {
             // It is the proxy that resolves the name, which may mean nothing here.
-            let route = Route::Through(proxy.clone(), self.config.server.to_string());
+            let route = Route::Through(proxy.clone(), self.addr.to_string());
             let connecting = transport::connect_tcp(&route, self.tls.clone(), &name, tuning);
             return in_time(connecting).await;
         }
@@ -121,7 +128,7 @@ impl Server<'_> {
     where
         A: Future<Output = Result<Connection, Lost>> + Send + 'static,
     {
-        let resolving = connector::resolve(&self.config.server);
+        let resolving = connector::resolve(self.addr);
         let addrs = timeout(CONNECT_DEADLINE, resolving)
             .await
             .map_err(|_| Lost::Failed("its name does not resolve in time".into()))?

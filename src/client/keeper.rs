@@ -1,20 +1,17 @@
-//! What keeps a session with one server up: it connects, logs in, carries flows through the session to
-//! its end, and begins again after a while.
+//! A stay with one server: from connecting to it to the end of the session, over as many connections as
+//! that takes.
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
-use super::ClientError;
-use super::backoff::Backoff;
 use super::connecting::{self, CONNECT_DEADLINE};
-use crate::config::ClientConfig;
+use crate::config::{ClientConfig, Upstream};
 use crate::session::{self, ALPN, Instance, LoggedIn, Opener, SessionError, Summons};
 use crate::transport::{CloseCode, Connection, Lost, Transport};
 
@@ -25,73 +22,91 @@ const SECOND_CHANCE: Duration = Duration::from_millis(2200);
 /// Time between attempts to connect beside a connection that is out of hearing.
 const ANOTHER_TRY: Duration = Duration::from_secs(1);
 
-/// Keeps a session with one server up.
-#[derive(Debug)]
+/// What connects to one server and carries sessions with it.
+#[derive(Clone, Debug)]
 pub(super) struct Keeper {
-    config: ClientConfig,
+    /// The server.
+    pub(super) upstream: Upstream,
+    config: Arc<ClientConfig>,
     tls: Arc<rustls::ClientConfig>,
     instance: Instance,
     stop: CancellationToken,
-    /// The session that there is at any time.
-    current: watch::Sender<Option<Opener>>,
+}
+
+/// What happens during a stay.
+#[derive(Debug)]
+pub(super) enum News {
+    /// There is a session.
+    Up(Opener),
+    /// The server is out of hearing, or is heard again.
+    Deaf(bool),
+    /// The session takes no new flows any more, and lasts as long as those that are open.
+    Draining,
+}
+
+/// How a stay ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// In order, as it was told to.
+    Stopped,
+    /// With the connection.
+    Lost(Lost),
+    /// Without a session.
+    Failed(SessionError),
 }
 
 impl Keeper {
-    /// One that has not begun, and that stops when `stop` is cancelled.
-    pub(super) fn new(config: ClientConfig, stop: CancellationToken) -> Result<Self> {
+    /// One that stays until `stop` is cancelled.
+    pub(super) fn new(
+        upstream: Upstream,
+        config: Arc<ClientConfig>,
+        stop: CancellationToken,
+    ) -> Result<Self> {
+        let tls = upstream.trust.config(ALPN, config.credential.key())?;
         Ok(Self {
-            tls: Arc::new(config.trust.config(ALPN, config.credential.key())?),
-            instance: std::array::from_fn(|_| fastrand::u8(..)),
-            stop,
-            current: watch::Sender::new(None),
+            upstream,
             config,
+            tls: Arc::new(tls),
+            instance: new_instance(),
+            stop,
         })
     }
 
-    /// The session that there is at any time.
-    pub(super) fn session(&self) -> watch::Receiver<Option<Opener>> {
-        self.current.subscribe()
+    /// Takes what comes next for another client than the one so far: a new session replaces one of the
+    /// same client's, with all of its flows.
+    pub(super) fn begin_anew(&mut self) {
+        self.instance = new_instance();
     }
 
-    /// Keeps a session up until told to stop; without `again`, one session until its end. It fails
-    /// when trying again is of no use. When it returns, there is no session any more.
-    pub(super) async fn run(self, again: bool) -> Result<(), ClientError> {
-        info!("connecting to {}", self.config.server);
-        let mut backoff = Backoff::new();
+    /// Connects, logs in and carries flows until the session is lost, or until told to stop. On
+    /// `retire` it takes no new flows, and ends with the last that is open.
+    pub(super) async fn stay(
+        self,
+        retire: CancellationToken,
+        mut tell: impl FnMut(News),
+    ) -> Outcome {
         let mut next = None;
-        while !self.stop.is_cancelled() {
-            let log_in = self.log_in(next.take());
-            let why = match self.stop.run_until_cancelled(log_in).await {
-                None => break,
-                Some(Ok(logged_in)) => {
-                    backoff.reset();
-                    match self.carry(logged_in).await {
-                        Ended::Stopped => break,
-                        Ended::Superseded(connection) => {
-                            next = Some(connection);
-                            continue;
-                        }
-                        Ended::Lost(lost) => format!("connection lost: {lost}"),
-                    }
-                }
-                Some(Err(e)) if e.is_final() => return Err(e.into()),
-                Some(Err(e)) => format!("cannot connect to {}: {e}", self.config.server),
+        loop {
+            let log_in = self.stop.run_until_cancelled(self.log_in(next.take()));
+            let logged_in = match retire.run_until_cancelled(log_in).await.flatten() {
+                None => return Outcome::Stopped,
+                Some(Err(e)) => return Outcome::Failed(e),
+                Some(Ok(logged_in)) => logged_in,
             };
-            if !again {
-                return Err(ClientError::Once(why));
+            match self.carry(logged_in, &retire, &mut tell).await {
+                Ended::Superseded(connection) => next = Some(connection),
+                Ended::Stopped => return Outcome::Stopped,
+                Ended::Lost(lost) => return Outcome::Lost(lost),
             }
-            let wait = backoff.wait(fastrand::f64());
-            warn!("{why}; retry in {:.1} s", wait.as_secs_f64());
-            let _ = self.stop.run_until_cancelled(sleep(wait)).await;
         }
-        Ok(())
     }
 
     /// Connects to the server as it can be reached now. Cancel-safe.
     async fn connect(&self) -> Result<Connection, SessionError> {
-        let connection = connecting::connect(&self.config, &self.config.ways, &self.tls).await;
+        let connection =
+            connecting::connect(&self.upstream.addr, &self.upstream.ways, &self.tls, self.config.tuning).await;
         connection.map_err(|lost| match lost {
-            Lost::Certificate(why) => SessionError::Untrusted(self.config.trust.complaint(&why)),
+            Lost::Certificate(why) => SessionError::Untrusted(self.upstream.trust.complaint(&why)),
             lost => SessionError::Lost(lost),
         })
     }
@@ -116,36 +131,53 @@ impl Keeper {
         }
         for (tunnel, listening) in tunnels.iter().zip(&logged_in.listening) {
             if let Some(addr) = listening {
-                info!("{tunnel}: the server listens on {addr}");
+                match self.config.servers.len() {
+                    1 => info!("{tunnel}: the server listens on {addr}"),
+                    _ => info!("{tunnel}: {} listens on {addr}", self.upstream.addr),
+                }
             }
         }
         Ok(logged_in)
     }
 
-    /// Runs a session to its end; visitors are carried through it as long as it takes them. One that
-    /// has become deaf ends when another connection can be had before it is heard again.
-    async fn carry(&self, logged_in: LoggedIn) -> Ended {
+    /// Runs a session to its end. One that has become deaf ends when another connection can be had
+    /// before it is heard again, unless it takes no new flows any more.
+    async fn carry(
+        &self,
+        logged_in: LoggedIn,
+        retire: &CancellationToken,
+        tell: &mut impl FnMut(News),
+    ) -> Ended {
         let session = logged_in.session;
         let opener = session.opener();
-        self.current.send_replace(Some(opener.clone()));
-        let summons = Summons::default();
-        let mut run = pin!(session.run(&self.stop, &summons, self.config.drain));
-        let ended = tokio::select! {
-            ended = &mut run => ended.into(),
-            connection = self.replacement(&opener) => {
-                summons.leave.cancel();
-                match run.await {
-                    session::Ended::Superseded => Ended::Superseded(connection),
-                    ended => ended.into(),
-                }
-            }
+        tell(News::Up(opener.clone()));
+        let summons = Summons {
+            retire: retire.clone(),
+            ..Summons::default()
         };
-        self.current.send_replace(None);
-        ended
+        let mut run = pin!(session.run(&self.stop, &summons, self.config.drain));
+        let connection = tokio::select! {
+            ended = &mut run => return ended.into(),
+            () = follow(&opener, tell) => unreachable!("it follows for ever"),
+            connection = self.replacement(&opener) => connection,
+        };
+        summons.leave.cancel();
+        match run.await {
+            session::Ended::Superseded => Ended::Superseded(connection),
+            ended => ended.into(),
+        }
     }
 
-    /// Waits for a connection to take the place of one that is out of hearing. Cancel-safe.
+    /// Waits for a connection to take the place of one that is out of hearing, for ever if that takes no
+    /// new flows any more. Cancel-safe.
     async fn replacement(&self, opener: &Opener) -> Connection {
+        tokio::select! {
+            connection = self.other_connection(opener) => connection,
+            () = opener.draining() => std::future::pending().await,
+        }
+    }
+
+    async fn other_connection(&self, opener: &Opener) -> Connection {
         loop {
             opener.deaf(true).await;
             match self.connect().await {
@@ -158,7 +190,7 @@ impl Keeper {
                     connection.close(CloseCode::Done, "not needed").await;
                 }
                 Err(e) => {
-                    debug!("no other connection to {}: {e}", self.config.server);
+                    debug!("no other connection to {}: {e}", self.upstream.addr);
                     sleep(ANOTHER_TRY).await;
                 }
             }
@@ -187,4 +219,24 @@ impl From<session::Ended> for Ended {
             }
         }
     }
+}
+
+/// Tells what becomes of a session's peer, for ever.
+async fn follow(opener: &Opener, tell: &mut impl FnMut(News)) {
+    let mut deaf = false;
+    loop {
+        tokio::select! {
+            () = opener.deaf(!deaf) => {
+                deaf = !deaf;
+                tell(News::Deaf(deaf));
+            }
+            () = opener.draining() => break,
+        }
+    }
+    tell(News::Draining);
+    std::future::pending().await
+}
+
+fn new_instance() -> Instance {
+    std::array::from_fn(|_| fastrand::u8(..))
 }

@@ -70,7 +70,25 @@ async fn receive_packets(
             _ = listener.port.recv(|_| ()) => continue,
         };
         if let Some(opener) = opener {
-            opener.carry_packets(number, tunnel, listener).await;
+            // Not from a session to a better one: flows of UDP cannot go along.
+            tokio::select! {
+                () = opener.carry_packets(number, tunnel, listener) => {}
+                () = overtaken(&opener, current.clone()) => {}
+            }
+        }
+    }
+}
+
+/// Waits until a session's server is out of hearing, and there is another one's to go through.
+async fn overtaken(opener: &Opener, mut current: watch::Receiver<Option<Opener>>) {
+    let is_other = |current: &Option<Opener>| {
+        is_usable(current) && !current.as_ref().is_some_and(|current| current.is(opener))
+    };
+    loop {
+        opener.deaf(true).await;
+        tokio::select! {
+            Ok(_) = current.wait_for(is_other) => return,
+            () = opener.deaf(false) => {}
         }
     }
 }
@@ -99,7 +117,7 @@ pub(super) async fn carry_stdio(
         Err(_) => None,
     };
     let Some(opener) = opener else {
-        return Err(ClientError::Once(
+        return Err(ClientError::NoSession(
             "stopped before there was a connection".into(),
         ));
     };
@@ -110,7 +128,7 @@ pub(super) async fn carry_stdio(
     let carried = stdio.carry(async {
         match flow.await {
             Ok(outcome) => Ok(outcome?),
-            Err(_) => Err(ClientError::Once("the flow was cut short".into())),
+            Err(_) => Err(ClientError::NoSession("the flow was cut short".into())),
         }
     });
     // What is not written any more must look broken to the far side.

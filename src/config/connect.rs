@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{
-    ClientConfig, DEFAULT_PORT, UDP_IDLE, credential, transport::ways, trust::trust, tuning,
-};
+use super::{ClientConfig, UDP_IDLE, credential, server_addrs, trust::trust, tuning, upstreams};
 use crate::cli::{ConnectFlags, IdleFlags};
 use crate::tls::Trust;
 use crate::tunnel::{Direction, HostPort, Listen, Target, Tunnel};
@@ -16,9 +14,9 @@ use crate::tunnel::{Direction, HostPort, Listen, Target, Tunnel};
 pub struct ConnectConfig {
     /// What to connect to.
     pub target: Target,
-    /// The server to go through; none for that of the client that runs.
-    pub server: Option<HostPort>,
-    /// What makes the server the right one, as far as that was said.
+    /// The servers to go through; none for those of the client that runs.
+    pub servers: Vec<HostPort>,
+    /// What makes a server the right one, as far as that was said.
     pub trust: Option<Trust>,
     flags: ConnectFlags,
 }
@@ -34,20 +32,16 @@ impl ConnectConfig {
             !matches!(target, Target::Udp(_)),
             "target {target}: standard input and output are streams of bytes, not UDP packets"
         );
-        let server = flags.server_addr.as_ref().map(|addr| {
-            HostPort::with_default_port(addr, DEFAULT_PORT)
-                .with_context(|| format!("--server-addr {addr}"))
-        });
-        let server = server.transpose()?;
-        let trust = match (flags.trust.is_given(), &server) {
-            (true, server) => Some(trust(&flags.trust, server.as_ref())?),
+        let servers = server_addrs(&flags.server_addr)?;
+        let trust = match (flags.trust.is_given(), servers.first()) {
+            (true, server) => Some(trust(&flags.trust, server)?),
             // Only a connection of its own needs what is missing here.
             (false, Some(server)) => trust(&flags.trust, Some(server)).ok(),
             (false, None) => None,
         };
         Ok(Self {
             target,
-            server,
+            servers,
             trust,
             flags,
         })
@@ -55,18 +49,14 @@ impl ConnectConfig {
 
     /// All that a connection of its own needs.
     pub fn own(self) -> Result<ClientConfig> {
-        let server = self.server.context(
+        ensure!(
+            !self.servers.is_empty(),
             "no client is running here that could be gone through; give --server-addr, or start \
              `rstun client`",
-        )?;
-        let trust = match self.trust {
-            Some(trust) => trust,
-            None => trust(&self.flags.trust, Some(&server))?,
-        };
+        );
         Ok(ClientConfig {
-            ways: ways(&self.flags.transport, &server)?,
-            server,
-            trust,
+            servers: upstreams(self.servers, &self.flags.trust, &self.flags.transport)?,
+            all_servers: false,
             credential: credential(self.flags.credential)?,
             tunnels: vec![Tunnel {
                 direction: Direction::Out,

@@ -15,7 +15,7 @@ const KNOWN_SERVERS: &str = "known_servers";
 impl TrustFlags {
     /// Whether anything was typed.
     pub(super) fn is_given(&self) -> bool {
-        self.cert.is_some() || !self.pin.is_empty() || self.by.is_some()
+        !self.cert.is_empty() || !self.pin.is_empty() || self.by.is_some()
     }
 }
 
@@ -30,11 +30,14 @@ pub(super) fn trust(flags: &TrustFlags, server: Option<&HostPort>) -> Result<Tru
         Some(TrustBy::FirstUse) => return first_use(server),
         None => {}
     }
-    let path = existing_or_default(flags.cert.clone(), "--cert", keygen::CERTIFICATE).context(
+    if !flags.cert.is_empty() {
+        return Trust::load(&flags.cert).context("--cert");
+    }
+    let path = existing_or_default(None, "--cert", keygen::CERTIFICATE).context(
         "nothing says which server is the right one; give --cert FILE, --pin SHA256, --trust \
          system or --trust first-use",
     )?;
-    Trust::load(&path).context("--cert")
+    Trust::load(&[path]).context("--cert")
 }
 
 fn first_use(server: Option<&HostPort>) -> Result<Trust> {

@@ -99,29 +99,25 @@ impl Running {
         }
     }
 
-    /// The client to go through: one of this server that trusts it by the same, where they are given, and else
-    /// the only one that runs.
+    /// The client to go through: one of any of these servers that trusts them by the same, where they are
+    /// given, and else the only one that runs.
     pub async fn find(
-        server: Option<&HostPort>,
+        servers: &[HostPort],
         trust: Option<&Trust>,
     ) -> Result<Option<Self>, AskError> {
-        let server = server.map(HostPort::to_string);
+        let servers: Vec<_> = servers.iter().map(HostPort::to_string).collect();
         let trust = trust.map(Trust::to_string);
         let mut found = Self::all().await;
         found.retain(|running| {
-            let Greeting {
-                role,
-                server: theirs,
-                trust: theirs_by,
-                ..
-            } = &running.greeting;
-            *role == Role::Client
-                && server.as_ref().is_none_or(|server| server == theirs)
-                && trust.as_ref().is_none_or(|trust| trust == theirs_by)
+            let theirs = &running.greeting;
+            let shared = theirs.servers.iter().any(|server| servers.contains(server));
+            theirs.role == Role::Client
+                && (servers.is_empty() || shared)
+                && trust.as_ref().is_none_or(|trust| *trust == theirs.trust)
         });
-        if server.is_none() && found.len() > 1 {
-            let servers = found.iter().map(|running| running.greeting.server.as_str());
-            let (flag, running) = ("--server-addr", servers.collect::<Vec<_>>().join(", "));
+        if servers.is_empty() && found.len() > 1 {
+            let clients = found.iter().map(|it| it.greeting.servers.join(" or "));
+            let (flag, running) = ("--server-addr", clients.collect::<Vec<_>>().join(", "));
             return Err(AskError::Several { flag, running });
         }
         Ok(found.pop())

@@ -114,6 +114,11 @@ impl Opener {
         }
     }
 
+    /// Whether this is of the same session as another.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.datagrams, &other.datagrams)
+    }
+
     /// Whether new flows are still taken.
     pub fn is_open(&self) -> bool {
         !self.draining.is_cancelled() && !self.token.is_cancelled()
@@ -136,6 +141,11 @@ impl Opener {
         if deaf.wait_for(|deaf| *deaf == wanted).await.is_err() {
             std::future::pending().await
         }
+    }
+
+    /// The time to the peer and back, as of now.
+    pub fn rtt(&self) -> Duration {
+        self.connection.rtt()
     }
 
     /// What the connection works with as of now.
@@ -224,7 +234,7 @@ impl Opener {
     }
 
     /// Waits until no new flows are taken. Cancel-safe.
-    pub(super) async fn draining(&self) {
+    pub async fn draining(&self) {
         self.draining.cancelled().await;
     }
 

@@ -1,7 +1,7 @@
 //! What makes a server the right one, as a client sees it. There is no way to do without.
 
 use std::fmt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -16,8 +16,8 @@ use super::{ClientIdentity, Fingerprint, crypto, read_certificates};
 /// What a client trusts a server by.
 #[derive(Clone)]
 pub enum Trust {
-    /// It has this certificate, byte for byte. Names, dates and authorities play no part.
-    Certificate(CertificateDer<'static>),
+    /// It has one of these certificates, byte for byte. Names, dates and authorities play no part.
+    Certificates(Vec<CertificateDer<'static>>),
     /// Its certificate has one of these fingerprints. The rest plays no part here either.
     Pins(Vec<Fingerprint>),
     /// An authority that the system trusts says that it has its name.
@@ -27,10 +27,11 @@ pub enum Trust {
 }
 
 impl Trust {
-    /// Reads the copy of the server's certificate, DER or PEM.
-    pub fn load(path: &Path) -> Result<Self> {
-        let mut chain = read_certificates(path)?;
-        Ok(Self::Certificate(chain.swap_remove(0)))
+    /// Reads copies of servers' certificates, DER or PEM, of which any will do.
+    pub fn load(paths: &[PathBuf]) -> Result<Self> {
+        let first = |path: &PathBuf| Ok(read_certificates(path)?.swap_remove(0));
+        let certificates = paths.iter().map(first).collect::<Result<_>>();
+        Ok(Self::Certificates(certificates?))
     }
 
     /// What a client speaks: TLS 1.3 and one protocol, with a server that it trusts. It may have a
@@ -65,7 +66,7 @@ impl Trust {
     pub fn complaint(&self, why: &str) -> String {
         const ELSE: &str = "unless someone stands between you and it";
         match self {
-            Self::Certificate(_) => format!(
+            Self::Certificates(_) => format!(
                 "the server's certificate is not the one in --cert; copy certificate.der from the \
                  server again, {ELSE}"
             ),
@@ -89,19 +90,22 @@ impl Trust {
 
 impl From<CertificateDer<'static>> for Trust {
     fn from(certificate: CertificateDer<'static>) -> Self {
-        Self::Certificate(certificate)
+        Self::Certificates(vec![certificate])
     }
 }
 
 impl fmt::Display for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = |prints: &mut dyn Iterator<Item = Fingerprint>| {
+            let mut prints: Vec<_> = prints.map(|print| print.to_string()).collect();
+            prints.sort();
+            prints.join(",")
+        };
         match self {
-            Self::Certificate(certificate) => Fingerprint::of(certificate).fmt(f),
-            Self::Pins(pins) => {
-                let mut pins: Vec<_> = pins.iter().map(Fingerprint::to_string).collect();
-                pins.sort();
-                f.write_str(&pins.join(","))
+            Self::Certificates(certificates) => {
+                f.write_str(&all(&mut certificates.iter().map(Fingerprint::of)))
             }
+            Self::Pins(pins) => f.write_str(&all(&mut pins.iter().copied())),
             Self::System => f.write_str("system"),
             Self::FirstUse(_) => f.write_str("first-use"),
         }
@@ -132,7 +136,7 @@ impl ServerCertVerifier for ByFingerprint {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let found = Fingerprint::of(end_entity);
         let trusted = match &self.trust {
-            Trust::Certificate(pinned) => end_entity == pinned,
+            Trust::Certificates(pinned) => pinned.contains(end_entity),
             Trust::Pins(pins) => pins.contains(&found),
             // One that was never seen before is remembered when it has signed.
             Trust::FirstUse(known) => known.recall().map_err(general)?.is_none_or(|k| k == found),

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -157,6 +158,14 @@ impl Connection {
         match self {
             Self::Quic(inner) => inner.describe(),
             Self::Tcp(inner) => inner.describe(),
+        }
+    }
+
+    /// The time to the peer and back, smoothed.
+    pub fn rtt(&self) -> Duration {
+        match self {
+            Self::Quic(inner) => inner.rtt(),
+            Self::Tcp(inner) => inner.rtt(),
         }
     }
 

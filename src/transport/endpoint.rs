@@ -2,12 +2,13 @@
 
 use std::future::pending;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 
 use tracing::warn;
 
 use super::{CloseCode, Connection, Lost, Route, Tuning, quic, tcp};
+use crate::socket::listen_tcp;
 use crate::tunnel::ListenAddr;
 
 /// How often a port of the system's choice is tried that has to be free for UDP and TCP both.
@@ -21,38 +22,48 @@ pub struct Endpoint {
     tcp: Option<tcp::Endpoint>,
 }
 
+/// A server's sockets, as far as they are bound already.
+#[derive(Debug, Default)]
+pub struct Bound {
+    /// For QUIC.
+    pub udp: Option<UdpSocket>,
+    /// For what goes through TCP.
+    pub tcp: Option<TcpListener>,
+}
+
 impl Endpoint {
-    /// Binds a server's sockets, of UDP and of TCP, to one port number. A TCP port that is taken is
-    /// done without, after a warning: those whose UDP gets through do not need it.
+    /// Binds a server's sockets, of UDP and of TCP, to one port number, but for those that are bound
+    /// already, by whatever address. A TCP port that is taken is done without, after a warning: those
+    /// whose UDP gets through do not need it.
     ///
     /// From `secret` come the keys of QUIC's connection ids and stateless resets (RFC 9000, section
     /// 10.3), so that a server with the same secret can end the connections of one that died.
     pub fn bind(
         addr: ListenAddr,
+        mut bound: Bound,
         tls: rustls::ServerConfig,
         secret: [u8; 32],
         tuning: Tuning,
     ) -> io::Result<Self> {
-        let tries = if addr.port == 0 { TRIES } else { 1 };
-        let mut tried = 0;
+        let chosen = addr.port == 0 && bound.udp.is_none() && bound.tcp.is_none();
+        let mut tries = if chosen { TRIES } else { 1 };
         loop {
-            tried += 1;
-            let quic = quic::Endpoint::bind(addr, tls.clone(), secret, tuning)?;
-            let tcp = tcp::Endpoint::bind(quic.local_addr(), tls.clone(), tuning);
-            match tcp {
-                Ok(tcp) => {
-                    return Ok(Self {
-                        quic,
-                        tcp: Some(tcp),
-                    });
-                }
-                Err(_) if tried < tries => {}
+            tries -= 1;
+            let quic = quic::Endpoint::bind(addr, bound.udp.take(), tls.clone(), secret, tuning)?;
+            let listener = match bound.tcp.take() {
+                Some(listener) => tcp::listen(listener),
+                None => listen_tcp(quic.local_addr(), tcp::BACKLOG),
+            };
+            let tcp = match listener {
+                Ok(listener) => Some(tcp::Endpoint::new(listener, tls.clone(), tuning)),
+                Err(_) if tries > 0 => continue,
                 Err(e) => {
                     let addr = quic.local_addr();
                     warn!("no fallback for clients whose UDP is blocked: TCP {addr}: {e}");
-                    return Ok(Self { quic, tcp: None });
+                    None
                 }
-            }
+            };
+            return Ok(Self { quic, tcp });
         }
     }
 

@@ -3,6 +3,7 @@
 mod congestion;
 mod credit;
 mod moderation;
+mod narrowing;
 mod path;
 mod probe;
 mod punctual;
@@ -11,7 +12,7 @@ mod slumber;
 mod socket;
 mod stream;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::{fmt, io};
 
@@ -72,17 +73,21 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Binds a server's UDP socket.
+    /// Binds a server's UDP socket, or takes one that is bound already.
     ///
     /// From `secret` come the keys of connection ids and stateless resets (RFC 9000, section
     /// 10.3), so that a server with the same secret can end the connections of one that died.
     pub(super) fn bind(
         addr: ListenAddr,
+        bound: Option<UdpSocket>,
         tls: rustls::ServerConfig,
         secret: [u8; 32],
         tuning: Tuning,
     ) -> io::Result<Self> {
-        let socket = socket::bind(addr)?;
+        let socket = match bound {
+            Some(socket) => socket::tune(socket),
+            None => socket::bind(addr)?,
+        };
         let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
         let addr = socket.local_addr()?;
         let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &secret)));
@@ -392,6 +397,11 @@ impl Connection {
         }
     }
 
+    /// The time to the peer and back, smoothed (RFC 9002, section 5.3).
+    pub fn rtt(&self) -> Duration {
+        self.inner.rtt()
+    }
+
     /// How many packets have come from the peer so far, whatever was in them.
     pub fn heard(&self) -> u64 {
         self.inner.stats().udp_rx.datagrams
@@ -413,7 +423,7 @@ impl Connection {
 }
 
 /// A client's socket: any address and port of the family.
-fn bind_towards(remote: SocketAddr) -> io::Result<std::net::UdpSocket> {
+fn bind_towards(remote: SocketAddr) -> io::Result<UdpSocket> {
     let any: IpAddr = match remote {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -428,7 +438,7 @@ fn varint(n: u64) -> VarInt {
 fn endpoint(
     config: EndpointConfig,
     server: Option<quinn::ServerConfig>,
-    socket: std::net::UdpSocket,
+    socket: UdpSocket,
     bulk: &Arc<Bulk>,
 ) -> io::Result<quinn::Endpoint> {
     let runtime = Arc::new(Punctual);

@@ -33,14 +33,13 @@ use tracing::debug;
 use self::mux::Mux;
 use self::streams::Side;
 use super::{CloseCode, Description, EXPORTER_LABEL, GOODBYE, Lost, Transport, Tuning};
-use crate::socket::listen_tcp;
 use crate::tls::Fingerprint;
 
 pub use proxy::{NoProxy, Proxy};
 pub(super) use stream::{Receiver, Sender};
 
 /// Clients that the kernel lets wait to be accepted.
-const BACKLOG: i32 = 1024;
+pub(super) const BACKLOG: i32 = 1024;
 
 /// Pause after a failure to accept, which may last: no descriptors may be left.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -55,6 +54,12 @@ const ENCRYPTED: usize = 128 * 1024;
 /// Largest datagram that we send: one that is larger holds up what follows it.
 const MAX_DATAGRAM: usize = 16 * 1024;
 
+/// Takes a port that was bound by another program.
+pub(super) fn listen(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
 /// A server's TCP port, and the connections through it.
 #[derive(Debug)]
 pub(super) struct Endpoint {
@@ -65,17 +70,13 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(super) fn bind(
-        addr: SocketAddr,
-        tls: rustls::ServerConfig,
-        tuning: Tuning,
-    ) -> io::Result<Self> {
-        Ok(Self {
-            listener: listen_tcp(addr, BACKLOG)?,
+    pub(super) fn new(listener: TcpListener, tls: rustls::ServerConfig, tuning: Tuning) -> Self {
+        Self {
+            listener,
             tls: Arc::new(tls),
             idle_timeout: tuning.idle_timeout,
             carriers: TaskTracker::new(),
-        })
+        }
     }
 
     /// Waits for the next client. Cancel-safe.
@@ -322,6 +323,11 @@ impl Connection {
             udp_payload: None,
             congestion: None,
         }
+    }
+
+    /// The time to the peer and back, when that was measured last.
+    pub fn rtt(&self) -> Duration {
+        self.mux.rtt()
     }
 
     /// How often something has come from the peer so far.

@@ -48,10 +48,14 @@ mod readme;
 mod rebinding;
 mod reconnect;
 mod refusals;
+#[cfg(target_os = "linux")]
+mod servers;
 mod settings;
 mod socks5;
 mod socks5_udp;
 mod strangers;
+#[cfg(target_os = "linux")]
+mod systemd;
 mod takeover;
 mod trust;
 mod udp;

@@ -372,7 +372,7 @@ fn hostile<T>(
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let pinned = Trust::load(&site.path("certificate.der")).expect("a copy");
+        let pinned = Trust::load(&[site.path("certificate.der")]).expect("a copy");
         let tls = Arc::new(pinned.config(session::ALPN, None).expect("a configuration"));
         let tuning = Tuning {
             congestion: Congestion::Bbr,

@@ -139,6 +139,7 @@ impl Path {
             .congestion_controller_factory(Arc::new(Probing {
                 inner: self.controller(tuning.congestion),
                 leeway: leeway.clone(),
+                smallest: self.initial_payload(),
             }))
             .ack_frequency_config(Some(acks))
             .max_idle_timeout(IdleTimeout::try_from(tuning.idle_timeout).ok())

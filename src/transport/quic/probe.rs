@@ -14,6 +14,8 @@ use std::time::Instant;
 use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics};
 use quinn_proto::RttEstimator;
 
+use super::narrowing::Narrowing;
+
 /// Packets that a probe opens the window by: quinn's own probes, which are in flight too, are made up
 /// for by it, and what else goes out with it is no load on any path.
 const ROOM: u64 = 16;
@@ -34,10 +36,12 @@ impl Leeway {
     }
 }
 
-/// Builds controllers that heed the leeway of their connection.
+/// Builds controllers that heed the leeway of their connection, and the narrowing of its path.
 pub(super) struct Probing {
     pub(super) inner: Arc<dyn ControllerFactory + Send + Sync>,
     pub(super) leeway: Arc<Leeway>,
+    /// Bytes that a packet may have on every path.
+    pub(super) smallest: u16,
 }
 
 impl ControllerFactory for Probing {
@@ -46,6 +50,8 @@ impl ControllerFactory for Probing {
             inner: self.inner.clone().build(now, current_mtu),
             mtu: current_mtu,
             leeway: self.leeway.clone(),
+            used: 0,
+            narrowing: Narrowing::new(now, self.smallest, current_mtu),
         })
     }
 }
@@ -56,6 +62,9 @@ struct Probed {
     /// Bytes.
     mtu: u16,
     leeway: Arc<Leeway>,
+    /// The leeway when a packet was last sent.
+    used: u64,
+    narrowing: Narrowing,
 }
 
 impl fmt::Debug for Probing {
@@ -66,7 +75,11 @@ impl fmt::Debug for Probing {
 
 impl Controller for Probed {
     fn on_sent(&mut self, now: Instant, bytes: u64, last_packet_number: u64) {
-        self.inner.on_sent(now, bytes, last_packet_number);
+        self.used = self.leeway.0.load(Relaxed);
+        self.narrowing.on_sent(now, bytes, last_packet_number);
+        if !self.narrowing.is_suspected() {
+            self.inner.on_sent(now, bytes, last_packet_number);
+        }
     }
 
     fn on_ack(
@@ -77,7 +90,10 @@ impl Controller for Probed {
         app_limited: bool,
         rtt: &RttEstimator,
     ) {
-        self.inner.on_ack(now, sent, bytes, app_limited, rtt);
+        self.narrowing.on_ack(now, sent, bytes, rtt.conservative());
+        if !self.narrowing.is_suspected() {
+            self.inner.on_ack(now, sent, bytes, app_limited, rtt);
+        }
     }
 
     fn on_end_acks(
@@ -87,8 +103,11 @@ impl Controller for Probed {
         app_limited: bool,
         largest_packet_num_acked: Option<u64>,
     ) {
-        self.inner
-            .on_end_acks(now, in_flight, app_limited, largest_packet_num_acked);
+        self.narrowing.on_end_acks(in_flight);
+        if !self.narrowing.is_suspected() {
+            self.inner
+                .on_end_acks(now, in_flight, app_limited, largest_packet_num_acked);
+        }
     }
 
     fn on_congestion_event(
@@ -98,17 +117,25 @@ impl Controller for Probed {
         is_persistent_congestion: bool,
         lost_bytes: u64,
     ) {
-        self.inner
-            .on_congestion_event(now, sent, is_persistent_congestion, lost_bytes);
+        self.narrowing.on_lost(lost_bytes);
+        if !self.narrowing.is_suspected() {
+            self.inner
+                .on_congestion_event(now, sent, is_persistent_congestion, lost_bytes);
+        }
     }
 
     fn on_mtu_update(&mut self, new_mtu: u16) {
         self.mtu = new_mtu;
+        self.narrowing.on_mtu(new_mtu);
         self.inner.on_mtu_update(new_mtu);
     }
 
     fn window(&self) -> u64 {
-        self.inner.window() + self.leeway.0.load(Relaxed) * u64::from(self.mtu)
+        let leeway = self.leeway.0.load(Relaxed);
+        match self.narrowing.window(leeway > self.used) {
+            Some(window) => window,
+            None => self.inner.window() + leeway * u64::from(self.mtu),
+        }
     }
 
     fn metrics(&self) -> ControllerMetrics {
@@ -120,6 +147,8 @@ impl Controller for Probed {
             inner: self.inner.clone_box(),
             mtu: self.mtu,
             leeway: self.leeway.clone(),
+            used: self.used,
+            narrowing: self.narrowing.elsewhere(),
         })
     }
 
@@ -144,6 +173,7 @@ mod tests {
         let factory = Arc::new(Probing {
             inner: Arc::new(NewRenoConfig::default()),
             leeway: leeway.clone(),
+            smallest: 1200,
         });
         let controller = factory.build(Instant::now(), 1200);
         let window = controller.window();

@@ -48,6 +48,13 @@ fn bind_one(addr: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
+/// Makes a socket that another has bound like one of ours.
+pub(super) fn tune(socket: UdpSocket) -> UdpSocket {
+    let socket = Socket::from(socket);
+    enlarge_buffers(&socket);
+    socket.into()
+}
+
 /// Asks for large buffers; small ones cost speed, so what falls short is said, but once.
 fn enlarge_buffers(socket: &Socket) {
     static SAID: Once = Once::new();
