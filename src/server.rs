@@ -245,10 +245,11 @@ async fn serve((newcomer, connection): Greeted, shared: Arc<Shared>) {
     let stop = &shared.stop;
     let identity = newcomer.identity.clone();
     let take = shared.seats.take(&newcomer);
-    let Some(seat) = stop.run_until_cancelled(take).await else {
+    let Some((seat, inheritance)) = stop.run_until_cancelled(take).await else {
         return;
     };
-    let welcome = newcomer.welcome(shared.udp_idle, async || seat.bury_the_dead().await);
+    let make_room = async || seat.bury_the_dead().await;
+    let welcome = newcomer.welcome(shared.udp_idle, inheritance, make_room);
     let why = match stop
         .run_until_cancelled(timeout(LOGIN_DEADLINE, welcome))
         .await

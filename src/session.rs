@@ -17,7 +17,7 @@ mod socks5;
 mod welcome;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -34,10 +34,10 @@ use self::dial::Dialed;
 use self::guest::Guest;
 use crate::listener::Listener;
 use crate::transport::{CloseCode, Connection, Lost, Receiver, ResetCode, Sender, StreamError};
-use crate::tunnel::Target;
+use crate::tunnel::{Listen, Target};
 use crate::wire::{DecodeError, Message};
 
-pub use crate::wire::{ALPN, NO_TUNNEL};
+pub use crate::wire::{ALPN, Former, NO_TUNNEL};
 pub use datagram::Association;
 pub use flow::{FlowError, Opener, Reached};
 pub use local::Local;
@@ -120,8 +120,48 @@ pub struct Summons {
     pub leave: CancellationToken,
     /// To take no new flows, and to end with the last that is open.
     pub retire: CancellationToken,
+    /// To give away what the session listens on, and to go on without.
+    pub hand_over: HandOver,
     /// To see whether the peer lives, and to end if it gives no sign of it within [`PROBE`].
     pub probe: Notify,
+}
+
+/// What a session listens on, and what for.
+type Ports = Vec<(Listen, Arc<Listener>)>;
+
+/// How a session gives what it listens on to one that goes on with its tunnels.
+#[derive(Debug, Default)]
+pub struct HandOver {
+    wanted: CancellationToken,
+    given: CancellationToken,
+    ports: Mutex<Ports>,
+}
+
+impl HandOver {
+    /// Waits for what the session listens on; for ever if it is no more. Cancel-safe.
+    pub async fn take(&self) -> Inheritance {
+        self.wanted.cancel();
+        self.given.cancelled().await;
+        let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        Inheritance(std::mem::take(&mut *ports))
+    }
+
+    fn give(&self, ports: Ports) {
+        *self.ports.lock().unwrap_or_else(PoisonError::into_inner) = ports;
+        self.given.cancel();
+    }
+}
+
+/// What a former session listened on.
+#[derive(Debug, Default)]
+pub struct Inheritance(Ports);
+
+impl Inheritance {
+    /// Takes the first that was for this.
+    fn find(&mut self, listen: &Listen) -> Option<Arc<Listener>> {
+        let at = self.0.iter().position(|(what, _)| what == listen)?;
+        Some(self.0.remove(at).1)
+    }
 }
 
 /// Which side of a session this is.
@@ -158,7 +198,9 @@ pub struct Session {
     /// What the peer may have dialed here, by the tunnel's number.
     dialed: Arc<HashMap<u32, Dialed>>,
     /// Where this side listens for the session's own sake, by the tunnel's number.
-    listeners: Vec<(u32, Local, Listener)>,
+    listeners: Vec<(u32, Local, Listen, Arc<Listener>)>,
+    /// The same, once visitors are carried.
+    ports: Ports,
     opener: Opener,
     datagrams: Arc<Datagrams>,
     flows: TaskTracker,
@@ -176,7 +218,7 @@ impl Session {
         connection: Connection,
         control: Control,
         dialed: impl IntoIterator<Item = (u32, String, Target)>,
-        listeners: Vec<(u32, Local, Listener)>,
+        listeners: Vec<(u32, Local, Listen, Arc<Listener>)>,
         udp_idle: Duration,
     ) -> Self {
         let (token, draining) = (CancellationToken::new(), CancellationToken::new());
@@ -210,6 +252,7 @@ impl Session {
             control,
             dialed,
             listeners,
+            ports: Vec::new(),
             opener,
             datagrams,
             flows,
@@ -244,7 +287,7 @@ impl Session {
         let (role, deaf) = (self.role.clone(), self.deaf.clone());
         let mut unwelcome = std::pin::pin!(role.unwelcome());
         let mut hearing = std::pin::pin!(hearing::listen(&connection, &role, &deaf));
-        let flows = self.flows.clone();
+        let (flows, hand_over) = (self.flows.clone(), &summons.hand_over);
         let mut deadline = None;
         // When the peer knows that no new flows are taken.
         let mut known = None;
@@ -274,6 +317,9 @@ impl Session {
                     if doubt.take().is_some_and(|(_, heard)| heard == connection.heard()) {
                         break Ended::Dead;
                     }
+                }
+                () = hand_over.wanted.cancelled(), if !hand_over.given.is_cancelled() => {
+                    self.hand_over(&mut listening, hand_over).await;
                 }
                 why = &mut unwelcome => break Ended::Unwelcome(why),
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
@@ -316,8 +362,9 @@ impl Session {
     /// Carries the visitors of all that this side listens on for the session's sake.
     fn listen(&mut self) -> JoinSet<()> {
         let mut listening = JoinSet::new();
-        for (number, tunnel, listener) in std::mem::take(&mut self.listeners) {
+        for (number, tunnel, listen, listener) in std::mem::take(&mut self.listeners) {
             let opener = self.opener.clone();
+            self.ports.push((listen, listener.clone()));
             listening.spawn(async move { opener.carry_all(number, tunnel, listener).await });
         }
         listening
@@ -337,9 +384,19 @@ impl Session {
     }
 
     /// Takes no new flows from now on.
-    fn drain(&self, listening: &mut JoinSet<()>) {
+    fn drain(&mut self, listening: &mut JoinSet<()>) {
         self.draining.cancel();
         listening.abort_all();
+        self.ports.clear();
+    }
+
+    /// Carries no new visitors from now on: they are another session's.
+    async fn hand_over(&mut self, listening: &mut JoinSet<()>, to: &HandOver) {
+        listening.shutdown().await;
+        if let Some(guest) = self.role.guest() {
+            guest.retire();
+        }
+        to.give(std::mem::take(&mut self.ports));
     }
 
     /// Serves a flow of the peer's, if it could not know yet that none is taken any more.

@@ -22,7 +22,7 @@ pub use datagram::{
     MAX_PACKET, Word,
 };
 pub use flow::{CONNECTED, Decoded, FlowHeader, NO_TUNNEL};
-pub use login::{Credential, Login, Request};
+pub use login::{Credential, Former, Login, Request};
 
 /// Name of the protocol and its version, as ALPN carries it (RFC 7301).
 pub const ALPN: &[u8] = b"rstun/1";
@@ -206,6 +206,7 @@ mod tests {
         }
         Message::Login(Login {
             instance: [7; 16],
+            former: Former::Retires,
             credential,
             tunnels,
         })
@@ -298,6 +299,7 @@ mod tests {
             let request = requests(direction, &mapping).remove(0);
             let login = Message::Login(Login {
                 instance: [0; 16],
+                former: Former::Breaks,
                 credential: named(),
                 tunnels: vec![request; MAX_TUNNELS],
             });

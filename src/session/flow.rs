@@ -154,9 +154,9 @@ impl Opener {
     }
 
     /// Carries all visitors of a listener's, for ever. Cancel-safe: the flows go on.
-    pub(super) async fn carry_all(&self, number: u32, tunnel: Local, listener: Listener) {
+    pub(super) async fn carry_all(&self, number: u32, tunnel: Local, listener: Arc<Listener>) {
         let tunnel = Arc::new(tunnel);
-        if let Listener::Udp(listener) = &listener {
+        if let Listener::Udp(listener) = &*listener {
             return self.carry_packets(number, &tunnel, listener).await;
         }
         loop {

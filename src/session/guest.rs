@@ -25,7 +25,8 @@ pub(super) struct Guest {
     changes: watch::Receiver<Arc<Access>>,
     /// Of what it was denied: it could fill a disk with that otherwise.
     denials: Mutex<Quota>,
-    _held: Held,
+    /// Its tunnels' places among those of its identity; none once they are another session's.
+    held: Mutex<Option<Held>>,
 }
 
 impl Guest {
@@ -45,7 +46,22 @@ impl Guest {
             tunnels,
             changes,
             denials: Mutex::default(),
-            _held: held,
+            held: Mutex::new(Some(held)),
+        }
+    }
+
+    /// Gives its tunnels up, which another session of the same client goes on with.
+    pub(super) fn retire(&self) {
+        let held = self
+            .held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if held.is_none() {
+            return;
+        }
+        for tunnel in &self.tunnels {
+            audit::tunnel_down(self.identity.name(), self.from, &tunnel.to_string());
         }
     }
 
@@ -103,8 +119,6 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        for tunnel in &self.tunnels {
-            audit::tunnel_down(self.identity.name(), self.from, &tunnel.to_string());
-        }
+        self.retire();
     }
 }

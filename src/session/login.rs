@@ -12,7 +12,7 @@ use crate::access::{ChannelBinding, Claim, Credential, Registry};
 use crate::audit;
 use crate::transport::{CloseCode, Connection, Lost};
 use crate::tunnel::{Direction, Half, Tunnel};
-use crate::wire::{self, Grant, Login, Message, Request};
+use crate::wire::{self, Former, Grant, Login, Message, Request};
 
 /// A client process, told from others by a random number that it keeps.
 pub type Instance = [u8; 16];
@@ -33,7 +33,7 @@ pub struct LoggedIn {
 pub async fn login(
     connection: Connection,
     credential: &Credential,
-    instance: Instance,
+    (instance, former): (Instance, Former),
     tunnels: &[Tunnel],
     udp_idle: Duration,
 ) -> Result<LoggedIn, SessionError> {
@@ -41,6 +41,7 @@ pub async fn login(
     let mut control = Control::new(connection.open().await?);
     let login = Message::Login(Login {
         instance,
+        former,
         credential: shown(credential, &binding),
         tunnels: tunnels.iter().map(Request::from).collect(),
     });

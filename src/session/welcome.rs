@@ -9,14 +9,14 @@ use tokio::time::timeout;
 
 use super::control::Control;
 use super::guest::Guest;
-use super::{Instance, Local, Role, Session, SessionError};
+use super::{Inheritance, Instance, Local, Role, Session, SessionError};
 use crate::access::{Access, Held, Identity, is_bench};
 use crate::audit;
 use crate::connector;
 use crate::listener::Listener;
 use crate::transport::{CloseCode, Connection};
 use crate::tunnel::{Half, Listen, Target};
-use crate::wire::{Grant, Login, Message, Request};
+use crate::wire::{Former, Grant, Login, Message, Request};
 
 /// Longest that the server looks for what a name stands for that is not listed itself.
 const RESOLUTION: Duration = Duration::from_secs(2);
@@ -29,6 +29,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub struct Newcomer {
     /// Which process it is.
     pub instance: Instance,
+    /// What becomes of a session that the process has still.
+    pub former: Former,
     /// Who it is.
     pub identity: Arc<Identity>,
     connection: Connection,
@@ -42,7 +44,7 @@ pub struct Newcomer {
 struct Opened {
     grants: Vec<Grant>,
     dialed: Vec<(u32, String, Target)>,
-    listeners: Vec<(u32, Local, Listener)>,
+    listeners: Vec<(u32, Local, Listen, Arc<Listener>)>,
     held: Option<Held>,
     /// Whether something was not to be had because another session has it.
     taken: bool,
@@ -59,14 +61,25 @@ impl Opened {
         }
     }
 
-    fn listen(&mut self, number: u32, local: Local, listen: &Listen, access: &Access) -> Grant {
+    fn listen(
+        &mut self,
+        (number, local): (u32, Local),
+        listen: &Listen,
+        inherited: Option<Arc<Listener>>,
+        access: &Access,
+    ) -> Grant {
         if let Err(why) = access.may_listen(listen) {
             return Grant::Refused(why);
         }
-        match Listener::bind(listen) {
+        let listener = match inherited {
+            Some(listener) => Ok(listener),
+            None => Listener::bind(listen).map(Arc::new),
+        };
+        match listener {
             Ok(listener) => {
                 let addr = listener.local_addr();
-                self.listeners.push((number, local, listener));
+                self.listeners
+                    .push((number, local, listen.clone(), listener));
                 addr.map_or(Grant::Open, Grant::Listening)
             }
             Err(e) => {
@@ -86,6 +99,7 @@ impl Newcomer {
     ) -> Self {
         Self {
             instance: login.instance,
+            former: login.former,
             changes: identity.changes(),
             identity,
             connection,
@@ -98,18 +112,20 @@ impl Newcomer {
     ///
     /// A UDP flow is over after `udp_idle` of silence, unless its tunnel says otherwise.
     ///
-    /// If something that it asks for is taken, `make_room` is to end those of the client's own
+    /// What it has inherited from a former session need not be bound again. If something else that it
+    /// asks for is taken, `make_room` is to end those of the client's own
     /// sessions that are dead, and then it is tried once more.
     pub async fn welcome(
         mut self,
         udp_idle: Duration,
+        mut inheritance: Inheritance,
         make_room: impl AsyncFnOnce(),
     ) -> Result<Session, SessionError> {
-        let mut opened = self.open().await;
+        let mut opened = self.open(&mut inheritance).await;
         if opened.taken {
             drop(opened);
             make_room().await;
-            opened = self.open().await;
+            opened = self.open(&mut inheritance).await;
         }
         let tunnels = self.tunnels.iter().map(Request::to_string);
         let refused: Vec<_> = opened
@@ -143,7 +159,7 @@ impl Newcomer {
         ))
     }
 
-    async fn open(&mut self) -> Opened {
+    async fn open(&mut self, inheritance: &mut Inheritance) -> Opened {
         let mut opened = Opened::default();
         let access = self.changes.borrow_and_update().clone();
         opened.held = self.identity.take_tunnels(self.tunnels.len());
@@ -160,7 +176,8 @@ impl Newcomer {
                 Half::Dial(target) => opened.dial(number, name, target, &access).await,
                 Half::Listen(listen, proxy) => {
                     let local = Local::new(name, listen, *proxy);
-                    opened.listen(number, local, listen, &access)
+                    let inherited = inheritance.find(listen);
+                    opened.listen((number, local), listen, inherited, &access)
                 }
             };
             opened.grants.push(grant);

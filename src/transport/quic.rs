@@ -14,6 +14,7 @@ mod stream;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 use std::{fmt, io};
 
 use aws_lc_rs::hmac;

@@ -19,6 +19,9 @@ mod exhaustion;
 #[cfg(target_os = "linux")]
 mod fairness;
 #[cfg(target_os = "linux")]
+mod fallback;
+mod fallback_strangers;
+#[cfg(target_os = "linux")]
 mod floods;
 mod generated;
 mod harness;

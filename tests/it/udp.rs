@@ -385,7 +385,13 @@ fn hostile<T>(
         let credential = Credential::Password(password);
         let tunnels = Mapping::parse(Direction::Out, &format!("udp://9^{target}")).expect("one");
         let idle = Duration::from_secs(60);
-        let login = session::login(connection.clone(), &credential, [9; 16], &tunnels, idle);
+        let login = session::login(
+            connection.clone(),
+            &credential,
+            ([9; 16], session::Former::Breaks),
+            &tunnels,
+            idle,
+        );
         let _session = login.await.expect("a session");
         let acted = tokio::time::timeout(DEADLINE, act(connection));
         acted.await.expect("an end in time")
