@@ -132,6 +132,11 @@ impl Mux {
         Some(result)
     }
 
+    /// Forgets a stream, once neither half is used and nothing more is said about it.
+    pub(super) fn leave(&self, id: u64) {
+        self.lock().streams.leave(id);
+    }
+
     /// Opens a stream. Cancel-safe.
     pub(super) async fn open(self: &Arc<Self>) -> Result<u64, Lost> {
         let slot = self.slots.clone().acquire_owned().await;

@@ -157,6 +157,7 @@ impl Drop for Sender {
         if !self.done {
             self.reset(ResetCode::Broken);
         }
+        self.mux.leave(self.id);
     }
 }
 
@@ -274,5 +275,6 @@ impl Receiver {
 impl Drop for Receiver {
     fn drop(&mut self) {
         self.stop(ResetCode::Broken);
+        self.mux.leave(self.id);
     }
 }

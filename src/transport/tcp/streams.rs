@@ -24,6 +24,10 @@ pub(super) struct Stream {
     has_data: bool,
     /// Its place among those that this side has opened.
     slot: Option<OwnedSemaphorePermit>,
+    /// Nothing more is said about it by either side.
+    over: bool,
+    /// Halves in use, which are still to learn how it ended.
+    halves: u8,
 }
 
 /// Streams by their numbers, which are even where the client has opened them and odd otherwise.
@@ -95,11 +99,13 @@ impl Streams {
             has_control: false,
             has_data: false,
             slot,
+            over: false,
+            halves: 2,
         };
         self.by_id.insert(id, stream);
     }
 
-    /// Does something with a stream, if it is not over, and gives it the turns that it needs then.
+    /// Does something with a stream that is in use or not over, and gives it the turns that it needs then.
     pub(super) fn with<T>(&mut self, id: u64, act: impl FnOnce(&mut Stream) -> T) -> Option<T> {
         let stream = self.by_id.get_mut(&id)?;
         let result = act(stream);
@@ -138,7 +144,13 @@ impl Streams {
             self.insert(id, None);
             self.arrivals.push_back(id);
         }
-        Ok(self.with(id, act))
+        let over = self.by_id.get(&id).is_none_or(|stream| stream.over);
+        Ok(if over { None } else { self.with(id, act) })
+    }
+
+    /// One of a stream's halves is used no more.
+    pub(super) fn leave(&mut self, id: u64) {
+        self.with(id, |stream| stream.halves -= 1);
     }
 
     /// Takes what is to be said of any stream.
@@ -181,12 +193,17 @@ impl Streams {
     }
 
     fn forget_if_over(&mut self, id: u64) {
-        let over = |stream: &Stream| stream.outgoing.is_over() && stream.incoming.is_over();
-        if self.by_id.get(&id).is_some_and(over) {
-            let stream = self.by_id.remove(&id);
-            if stream.is_some_and(|stream| stream.slot.is_none()) {
+        let Some(stream) = self.by_id.get_mut(&id) else {
+            return;
+        };
+        if !stream.over && stream.outgoing.is_over() && stream.incoming.is_over() {
+            stream.over = true;
+            if stream.slot.take().is_none() {
                 self.of_peer -= 1;
             }
+        }
+        if stream.over && stream.halves == 0 {
+            self.by_id.remove(&id);
         }
     }
 
