@@ -34,8 +34,17 @@ _rstun() {
             rstun,server)
                 cmd="rstun__subcmd__server"
                 ;;
+            rstun,service)
+                cmd="rstun__subcmd__service"
+                ;;
             rstun,stop)
                 cmd="rstun__subcmd__stop"
+                ;;
+            rstun,ticket)
+                cmd="rstun__subcmd__ticket"
+                ;;
+            rstun,tunnel)
+                cmd="rstun__subcmd__tunnel"
                 ;;
             rstun__subcmd__help,bench)
                 cmd="rstun__subcmd__help__subcmd__bench"
@@ -55,8 +64,74 @@ _rstun() {
             rstun__subcmd__help,server)
                 cmd="rstun__subcmd__help__subcmd__server"
                 ;;
+            rstun__subcmd__help,service)
+                cmd="rstun__subcmd__help__subcmd__service"
+                ;;
             rstun__subcmd__help,stop)
                 cmd="rstun__subcmd__help__subcmd__stop"
+                ;;
+            rstun__subcmd__help,ticket)
+                cmd="rstun__subcmd__help__subcmd__ticket"
+                ;;
+            rstun__subcmd__help,tunnel)
+                cmd="rstun__subcmd__help__subcmd__tunnel"
+                ;;
+            rstun__subcmd__help__subcmd__service,install)
+                cmd="rstun__subcmd__help__subcmd__service__subcmd__install"
+                ;;
+            rstun__subcmd__help__subcmd__service,uninstall)
+                cmd="rstun__subcmd__help__subcmd__service__subcmd__uninstall"
+                ;;
+            rstun__subcmd__help__subcmd__tunnel,add)
+                cmd="rstun__subcmd__help__subcmd__tunnel__subcmd__add"
+                ;;
+            rstun__subcmd__help__subcmd__tunnel,list)
+                cmd="rstun__subcmd__help__subcmd__tunnel__subcmd__list"
+                ;;
+            rstun__subcmd__help__subcmd__tunnel,remove)
+                cmd="rstun__subcmd__help__subcmd__tunnel__subcmd__remove"
+                ;;
+            rstun__subcmd__service,help)
+                cmd="rstun__subcmd__service__subcmd__help"
+                ;;
+            rstun__subcmd__service,install)
+                cmd="rstun__subcmd__service__subcmd__install"
+                ;;
+            rstun__subcmd__service,uninstall)
+                cmd="rstun__subcmd__service__subcmd__uninstall"
+                ;;
+            rstun__subcmd__service__subcmd__help,help)
+                cmd="rstun__subcmd__service__subcmd__help__subcmd__help"
+                ;;
+            rstun__subcmd__service__subcmd__help,install)
+                cmd="rstun__subcmd__service__subcmd__help__subcmd__install"
+                ;;
+            rstun__subcmd__service__subcmd__help,uninstall)
+                cmd="rstun__subcmd__service__subcmd__help__subcmd__uninstall"
+                ;;
+            rstun__subcmd__tunnel,add)
+                cmd="rstun__subcmd__tunnel__subcmd__add"
+                ;;
+            rstun__subcmd__tunnel,help)
+                cmd="rstun__subcmd__tunnel__subcmd__help"
+                ;;
+            rstun__subcmd__tunnel,list)
+                cmd="rstun__subcmd__tunnel__subcmd__list"
+                ;;
+            rstun__subcmd__tunnel,remove)
+                cmd="rstun__subcmd__tunnel__subcmd__remove"
+                ;;
+            rstun__subcmd__tunnel__subcmd__help,add)
+                cmd="rstun__subcmd__tunnel__subcmd__help__subcmd__add"
+                ;;
+            rstun__subcmd__tunnel__subcmd__help,help)
+                cmd="rstun__subcmd__tunnel__subcmd__help__subcmd__help"
+                ;;
+            rstun__subcmd__tunnel__subcmd__help,list)
+                cmd="rstun__subcmd__tunnel__subcmd__help__subcmd__list"
+                ;;
+            rstun__subcmd__tunnel__subcmd__help,remove)
+                cmd="rstun__subcmd__tunnel__subcmd__help__subcmd__remove"
                 ;;
             *)
                 ;;
@@ -65,7 +140,7 @@ _rstun() {
 
     case "${cmd}" in
         rstun)
-            opts="-h -V --help --version server client connect stop keygen bench help"
+            opts="-h -V --help --version server client connect tunnel stop ticket service keygen bench help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -79,7 +154,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__bench)
-            opts="-h -V --seconds --streams --scenario --payload --json --server-addr --transport --proxy --congestion --password --password-file --name --identity --cert --pin --trust --help --version"
+            opts="-h -V --seconds --streams --scenario --payload --json --server-addr --congestion --ticket-file --password --password-file --name --identity --cert --pin --trust --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -105,16 +180,12 @@ _rstun() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --transport)
-                    COMPREPLY=($(compgen -W "auto quic tcp" -- "${cur}"))
-                    return 0
-                    ;;
-                --proxy)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --congestion)
                     COMPREPLY=($(compgen -W "bbr cubic newreno" -- "${cur}"))
+                    return 0
+                    ;;
+                --ticket-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --password)
@@ -153,7 +224,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__client)
-            opts="-L -R -D -h -V --config --server-addr --all-servers --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --password --password-file --name --identity --cert --pin --trust --transport --proxy --congestion --idle-timeout --udp-timeout --drain --log --help --version"
+            opts="-L -R -D -h -V --config --server-addr --all-servers --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --ticket-file --password --password-file --name --identity --cert --pin --trust --congestion --idle-timeout --udp-timeout --hop-interval --drain --log --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -199,6 +270,10 @@ _rstun() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --ticket-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --password)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -227,14 +302,6 @@ _rstun() {
                     COMPREPLY=($(compgen -W "system first-use" -- "${cur}"))
                     return 0
                     ;;
-                --transport)
-                    COMPREPLY=($(compgen -W "auto quic tcp" -- "${cur}"))
-                    return 0
-                    ;;
-                --proxy)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --congestion)
                     COMPREPLY=($(compgen -W "bbr cubic newreno" -- "${cur}"))
                     return 0
@@ -244,6 +311,10 @@ _rstun() {
                     return 0
                     ;;
                 --udp-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --hop-interval)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -263,7 +334,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__connect)
-            opts="-h -V --config --server-addr --password --password-file --name --identity --cert --pin --trust --transport --proxy --congestion --help --version"
+            opts="-h -V --config --server-addr --ticket-file --password --password-file --name --identity --cert --pin --trust --congestion --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -274,6 +345,10 @@ _rstun() {
                     return 0
                     ;;
                 --server-addr)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ticket-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -305,14 +380,6 @@ _rstun() {
                     COMPREPLY=($(compgen -W "system first-use" -- "${cur}"))
                     return 0
                     ;;
-                --transport)
-                    COMPREPLY=($(compgen -W "auto quic tcp" -- "${cur}"))
-                    return 0
-                    ;;
-                --proxy)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --congestion)
                     COMPREPLY=($(compgen -W "bbr cubic newreno" -- "${cur}"))
                     return 0
@@ -325,7 +392,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__help)
-            opts="server client connect stop keygen bench help"
+            opts="server client connect tunnel stop ticket service keygen bench help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -422,9 +489,121 @@ _rstun() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        rstun__subcmd__help__subcmd__service)
+            opts="install uninstall"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__help__subcmd__service__subcmd__install)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__help__subcmd__service__subcmd__uninstall)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         rstun__subcmd__help__subcmd__stop)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__help__subcmd__ticket)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__help__subcmd__tunnel)
+            opts="add remove list"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__help__subcmd__tunnel__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__help__subcmd__tunnel__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__help__subcmd__tunnel__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -467,7 +646,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__server)
-            opts="-h -V --config --addr --downstream --unix-dir --password --password-file --clients --cert --key --congestion --idle-timeout --udp-timeout --drain --allow-bench --audit-log --log --user --help --version"
+            opts="-h -V --config --addr --downstream --unix-dir --password --password-file --clients --cert --key --qr --congestion --idle-timeout --udp-timeout --drain --allow-bench --audit-log --log --user --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -544,6 +723,120 @@ _rstun() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        rstun__subcmd__service)
+            opts="-h -V --help --version install uninstall help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__service__subcmd__help)
+            opts="install uninstall help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__service__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__service__subcmd__help__subcmd__install)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__service__subcmd__help__subcmd__uninstall)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__service__subcmd__install)
+            opts="-h -V --name --user --root --dry-run --help --version server client"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__service__subcmd__uninstall)
+            opts="-h -V --name --user --root --dry-run --help --version server client"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         rstun__subcmd__stop)
             opts="-h -V --pid --socket --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -551,6 +844,254 @@ _rstun() {
                 return 0
             fi
             case "${prev}" in
+                --pid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__ticket)
+            opts="-h -V --config --addr --for --qr --listen --clients --password --password-file --cert --key --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --addr)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --for)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --clients)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__tunnel)
+            opts="-h -V --help --version add remove list help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__tunnel__subcmd__add)
+            opts="-L -R -D -h -V --tunnel-out --tunnel-in --dynamic --pid --socket --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --tunnel-out)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -L)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tunnel-in)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -R)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --dynamic)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -D)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__tunnel__subcmd__help)
+            opts="add remove list help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__tunnel__subcmd__help__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__tunnel__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__tunnel__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__tunnel__subcmd__help__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__tunnel__subcmd__list)
+            opts="-h -V --json --pid --socket --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --pid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__tunnel__subcmd__remove)
+            opts="-L -R -D -h -V --tunnel-out --tunnel-in --dynamic --pid --socket --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --tunnel-out)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -L)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tunnel-in)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -R)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --dynamic)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -D)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --pid)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -17,6 +17,9 @@ mod client;
 #[cfg(unix)]
 mod control;
 mod layered;
+#[cfg(unix)]
+mod service;
+mod ticket;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -29,9 +32,18 @@ pub use client::{
     TrustFlags,
 };
 #[cfg(unix)]
-pub use control::{RunningFlags, StopFlags};
+pub use control::{
+    MappingFlags, RunningFlags, StopFlags, TunnelAddFlags, TunnelCommand, TunnelListFlags,
+    TunnelRemoveFlags,
+};
 
-pub use layered::{SECRETS, Setting, are_rivals, arguments, check, matches, program, read};
+#[cfg(unix)]
+pub use service::{ServiceAction, ServiceFlags, ServiceProgram, UnitFlags};
+
+pub use layered::{
+    SECRETS, Setting, TUNNELS, are_rivals, arguments, check, matches, program, read,
+};
+pub use ticket::TicketFlags;
 
 use self::client::client_name;
 
@@ -62,9 +74,18 @@ pub enum Command {
     Client(ClientFlags),
     /// Connect standard input and output to a target at the server's side, once
     Connect(ConnectFlags),
+    /// Change or show the tunnels of a client that runs
+    #[cfg(unix)]
+    #[command(subcommand)]
+    Tunnel(TunnelCommand),
     /// Have a server or a client that runs end in order
     #[cfg(unix)]
     Stop(StopFlags),
+    /// Print what a client needs to know of the server here, as one word
+    Ticket(TicketFlags),
+    /// Have systemd run a server or a client
+    #[cfg(unix)]
+    Service(ServiceFlags),
     /// Make a key and a certificate for a server, or a client's key or secret
     Keygen(KeygenFlags),
     /// Measure what a tunnel does, on this machine or to a server
@@ -81,7 +102,8 @@ pub struct ServerFlags {
     #[command(flatten)]
     pub config: ConfigFlags,
 
-    /// Address to listen on, by UDP and by TCP; a bare port means all addresses
+    /// Address to listen on, by UDP and by TCP; a bare port means all addresses, and a range 6060-6099
+    /// all of its ports by UDP, for clients to change between
     #[arg(long, value_name = "[IP:]PORT", default_value = "6060")]
     pub addr: String,
 
@@ -103,13 +125,13 @@ pub struct ServerFlags {
     #[arg(long, value_name = "FILE")]
     pub clients: Option<PathBuf>,
 
-    /// Certificate or chain, DER or PEM [default: certificate.der in the configuration directory]
-    #[arg(long, value_name = "FILE")]
-    pub cert: Option<PathBuf>,
+    /// What makes it the right server to its clients
+    #[command(flatten)]
+    pub keys: KeyFlags,
 
-    /// Private key of the certificate, DER or PEM [default: priv_key.der beside it]
-    #[arg(long, value_name = "FILE")]
-    pub key: Option<PathBuf>,
+    /// Show clients' ticket as a QR code too
+    #[arg(long)]
+    pub qr: bool,
 
     /// How much a connection has in flight
     #[command(flatten)]
@@ -145,6 +167,19 @@ pub struct ServerFlags {
     pub user: Option<String>,
 }
 
+/// What a server is known by.
+#[derive(Args, Clone, Debug)]
+pub struct KeyFlags {
+    /// Certificate or chain, DER or PEM [default: certificate.der in the configuration directory, or
+    /// else one that the server makes for itself]
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+
+    /// Private key of the certificate, DER or PEM [default: priv_key.der beside it]
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+}
+
 /// Where flags come from that were not typed.
 #[derive(Args, Debug)]
 pub struct ConfigFlags {
@@ -168,7 +203,27 @@ pub struct PasswordFlags {
 
     /// The password in the file of --config
     #[arg(skip)]
-    pub kept: Option<Zeroizing<String>>,
+    pub kept: Option<Hidden>,
+
+    /// The password in a ticket
+    #[arg(skip)]
+    pub of_ticket: Option<Hidden>,
+}
+
+/// A secret text, wiped from memory when dropped and never shown.
+#[derive(Clone)]
+pub struct Hidden(pub Zeroizing<String>);
+
+impl From<&str> for Hidden {
+    fn from(text: &str) -> Self {
+        Self(Zeroizing::new(text.to_owned()))
+    }
+}
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(hidden)")
+    }
 }
 
 impl std::fmt::Debug for PasswordFlags {

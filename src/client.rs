@@ -8,26 +8,27 @@ mod connecting;
 mod failover;
 mod keeper;
 mod servers;
+mod tunnels;
 mod visitors;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use anyhow::{Result, ensure};
+use anyhow::{Error, Result};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
 
 #[cfg(unix)]
 use self::callers::Desk;
 use self::servers::Servers;
+use self::tunnels::Tunnels;
 use crate::config::ClientConfig;
 #[cfg(unix)]
 use crate::control::{ControlSocket, Greeting};
-use crate::listener::Listener;
-use crate::session::{FlowError, Local, Opener};
-use crate::tunnel::{Half, Listen};
+use crate::metrics::{Account, Metrics};
+use crate::session::{FlowError, Opener};
 
 /// Why a client ended.
 #[derive(Debug, Error)]
@@ -50,9 +51,7 @@ impl From<std::io::Error> for ClientError {
 /// A client whose listeners are bound.
 #[derive(Debug)]
 pub struct Client {
-    listeners: Vec<(u32, Local, Listener)>,
-    /// The tunnel whose one visitor is this process's standard input and output.
-    stdio: Option<(u32, Local)>,
+    tunnels: Tunnels,
     #[cfg(unix)]
     control: Option<(ControlSocket, Desk)>,
     stop: CancellationToken,
@@ -62,38 +61,23 @@ pub struct Client {
 impl Client {
     /// Binds all local listeners; must be called within a runtime. It stops when `stop` is
     /// cancelled.
-    pub fn bind(config: ClientConfig, stop: CancellationToken) -> Result<Self> {
-        let (mut listeners, mut failures, mut stdio) = (Vec::new(), Vec::new(), None);
-        for (number, tunnel) in (0..).zip(&config.tunnels) {
-            let Half::Listen(listen, proxy) = tunnel.near() else {
-                continue;
-            };
-            let local = Local::new(tunnel.to_string(), &listen, proxy);
-            if listen == Listen::Stdio {
-                stdio = Some((number, local));
-                continue;
-            }
-            match Listener::bind(&listen) {
-                Ok(listener) => {
-                    info!("{tunnel}: listening on {listener}");
-                    listeners.push((number, local, listener));
-                }
-                Err(e) => failures.push(format!("{tunnel}: cannot listen on {listen}: {e}")),
-            }
-        }
-        ensure!(failures.is_empty(), failures.join("\n"));
-        #[cfg(unix)]
+    pub fn bind(mut config: ClientConfig, stop: CancellationToken) -> Result<Self> {
+        let metrics = Arc::<Metrics>::default();
+        let account = Account::new(&metrics, "");
+        let wanted = std::mem::take(&mut config.tunnels);
+        let (tunnels, orders) = Tunnels::bind(wanted, &account).map_err(Error::msg)?;
         let drain = config.drain;
         #[cfg(unix)]
         let greeting = greeting(&config);
-        let servers = Servers::new(config, stop.clone())?;
+        let servers = Servers::new(config, &tunnels.book(), stop.clone(), &account)?;
+        #[cfg(unix)]
+        let desk = Desk::new(servers.session(), orders, &stop, drain);
         Ok(Self {
-            listeners,
-            stdio,
+            tunnels,
             #[cfg(unix)]
             control: greeting
                 .and_then(ControlSocket::bind)
-                .map(|socket| (socket, Desk::new(servers.session(), &stop, drain))),
+                .map(|socket| (socket, desk)),
             servers,
             stop,
         })
@@ -101,8 +85,7 @@ impl Client {
 
     /// The addresses of the local listeners that have one, in the order of their tunnels.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
-        let addrs = self.listeners.iter().filter_map(|l| l.2.local_addr());
-        addrs.collect()
+        self.tunnels.local_addrs().collect()
     }
 
     /// The session that there is at any time.
@@ -114,38 +97,28 @@ impl Client {
     ///
     /// With a tunnel for standard input and output it ends with their flow, and fails if that does:
     /// then nothing is tried twice.
-    pub async fn run(mut self) -> Result<(), ClientError> {
-        // It ends with this, and its visitors' flows with their session.
-        let _listening = self.listen();
-        let Some((number, local)) = self.stdio.take() else {
+    pub async fn run(self) -> Result<(), ClientError> {
+        let (session, stdio) = (self.session(), self.tunnels.stdio());
+        // They end with this, and their visitors' flows with their session.
+        let mut tasks = JoinSet::new();
+        tasks.spawn(self.tunnels.run(self.servers.session(), self.stop.clone()));
+        #[cfg(unix)]
+        if let Some((control, desk)) = self.control {
+            // To the very end: until then somebody may ask how far it is.
+            let answer = move |caller| desk.clone().answer(caller);
+            tasks.spawn(async move { control.serve(answer).await });
+        }
+        let Some((number, local)) = stdio else {
             return self.servers.run(true).await;
         };
-        let carry = visitors::carry_stdio(number, local, self.session());
         let carried = async {
-            let carried = carry.await;
+            let carried = visitors::carry_stdio(number, local, session).await;
             self.stop.cancel();
             carried
         };
         let (kept, carried) = tokio::join!(self.servers.run(false), carried);
         // Why there is no session says more than that there is none.
         kept.and(carried)
-    }
-
-    /// Receives all visitors until told to stop.
-    fn listen(&mut self) -> JoinSet<()> {
-        let mut listening = JoinSet::new();
-        for (number, tunnel, listener) in std::mem::take(&mut self.listeners) {
-            let receive = visitors::receive(number, tunnel, listener, self.session());
-            let stop = self.stop.clone();
-            listening.spawn(async move { stop.run_until_cancelled(receive).await.unwrap_or(()) });
-        }
-        #[cfg(unix)]
-        if let Some((control, desk)) = self.control.take() {
-            // To the very end: until then somebody may ask how far it is.
-            let answer = move |caller| desk.clone().answer(caller);
-            listening.spawn(async move { control.serve(answer).await });
-        }
-        listening
     }
 }
 

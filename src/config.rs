@@ -6,7 +6,11 @@
 mod clients;
 mod connect;
 mod file;
+mod identity;
+mod invitation;
+mod places;
 mod settings;
+mod ticket;
 mod transport;
 mod trust;
 mod tunnels;
@@ -17,29 +21,31 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use directories::ProjectDirs;
 use tracing::warn;
 use zeroize::Zeroizing;
 
+use self::identity::Identity;
 use self::transport::ways;
 use self::trust::trust;
 use crate::access::{Access, Credential, Password};
 use crate::cli::{
-    self, BenchFlags, ClientFlags, CongestionFlags, CredentialFlags, IdleFlags, KeygenFlags,
-    PasswordFlags, ServerFlags, TransportFlags, TrustFlags,
+    self, BenchFlags, ClientFlags, CongestionFlags, CredentialFlags, Hidden, IdleFlags,
+    KeygenFlags, PasswordFlags, ServerFlags, TransportFlags, TrustFlags,
 };
+use crate::invitation::Invitation;
 use crate::keygen::{self, Wanted};
 #[cfg(unix)]
 use crate::privileges::Account;
 use crate::secret;
 use crate::tls::{ClientIdentity, ServerIdentity, Trust};
-use crate::transport::{Congestion, Tuning};
+use crate::transport::{Congestion, Hop, Tuning};
 use crate::tunnel::{HostPort, ListenAddr, Tunnel};
 
 pub use clients::ClientsFile;
 pub use connect::ConnectConfig;
 pub use settings::{Asked, NotUnderstood, Origins, read};
 pub use transport::Ways;
+pub use tunnels::{Mistakes, mappings};
 
 /// The port of a server's that is written without one.
 const DEFAULT_PORT: u16 = 6060;
@@ -60,6 +66,8 @@ pub struct ServerConfig {
     pub addr: ListenAddr,
     /// The password that lets clients in, and to what, if there is one.
     pub password: Option<(Password, Access)>,
+    /// What to tell whoever started it, if there is anything.
+    pub invitation: Option<Invitation>,
     /// The clients that have entries of their own.
     pub clients: Option<ClientsFile>,
     /// Certificate and key.
@@ -83,27 +91,39 @@ impl ServerConfig {
     /// Completes and checks what was typed.
     pub fn new(flags: ServerFlags) -> Result<Self> {
         let downstream = tunnels::downstream(&flags.downstream)?;
-        let cert = existing_or_default(flags.cert, "--cert", keygen::CERTIFICATE)
-            .context("no certificate; `rstun keygen` makes one")?;
-        let beside = || cert.with_file_name(keygen::PRIVATE_KEY);
-        let key = flags.key.unwrap_or_else(beside);
+        let identity = Identity::of_server(flags.keys)?;
         let unix_dir = flags.unix_dir.map(directory).transpose()?;
         let access = Access::by_password(downstream, unix_dir);
         let clients = flags.clients.map(ClientsFile::load).transpose()?;
-        let password = match clients {
+        let given = flags.password.is_given();
+        let password = match (&clients, given) {
             // Nobody need know a password where there are entries.
-            Some(_) if !flags.password.is_given() => None,
-            _ => Some(password(flags.password)?),
+            (Some(_), false) => None,
+            _ => Some(identity.password(flags.password)?),
         };
+        let (addr, more_ports) =
+            ListenAddr::of_server(&flags.addr).with_context(|| format!("--addr {}", flags.addr))?;
+        let all = password.as_ref();
+        let all = all.filter(|_| flags.qr || (identity.state.is_some() && !given));
+        let invitation = all.map(|all| invitation::of_all(&identity, all, addr, flags.qr));
+        ensure!(
+            invitation.is_some() || !flags.qr,
+            "--qr shows the ticket of all who know the password, and there is none; \
+             `rstun ticket --for NAME --qr` shows that of one client"
+        );
         Ok(Self {
-            addr: flags
-                .addr
-                .parse()
-                .with_context(|| format!("--addr {}", flags.addr))?,
-            identity: ServerIdentity::load(&cert, &key)?,
+            addr,
+            identity: identity.own,
             password: password.map(|password| (password, access)),
+            invitation,
             clients,
-            tuning: tuning(&flags.congestion, &flags.idle),
+            tuning: Tuning {
+                hop: Hop {
+                    interval: None,
+                    more_ports,
+                },
+                ..tuning(&flags.congestion, &flags.idle)
+            },
             drain: Duration::from_secs(flags.drain.seconds),
             udp_idle: Duration::from_secs(flags.udp.timeout),
             allow_bench: flags.allow_bench,
@@ -124,6 +144,8 @@ pub struct Upstream {
     pub addr: HostPort,
     /// How it may be reached.
     pub ways: Ways,
+    /// How many ports that follow this one are the server's too.
+    pub more_ports: u16,
     /// What makes it the right one.
     pub trust: Trust,
 }
@@ -137,7 +159,7 @@ pub struct ClientConfig {
     pub all_servers: bool,
     /// What proves who we are.
     pub credential: Credential,
-    /// At least one.
+    /// None where it was said that they come later.
     pub tunnels: Vec<Tunnel>,
     /// How connections work.
     pub tuning: Tuning,
@@ -152,11 +174,19 @@ pub struct ClientConfig {
 
 impl ClientConfig {
     /// Completes and checks what was typed.
-    pub fn new(flags: ClientFlags) -> Result<Self> {
+    pub fn new(mut flags: ClientFlags) -> Result<Self> {
+        let ticket = flags.ticket.take();
+        let otherwise = !flags.server_addr.is_empty();
+        if let Some(addrs) =
+            ticket::redeem(ticket, otherwise, &mut flags.credential, &mut flags.trust)?
+        {
+            flags.server_addr = addrs;
+        }
         let addrs = server_addrs(&flags.server_addr)?;
         ensure!(
             !addrs.is_empty(),
-            "which server? Give its --server-addr HOST[:PORT]"
+            "which server? Give the ticket that `rstun ticket` prints there, or its --server-addr \
+             HOST[:PORT]"
         );
         let tunnels = tunnels::tunnels(&flags)?;
         Ok(Self {
@@ -164,7 +194,13 @@ impl ClientConfig {
             servers: upstreams(addrs, &flags.trust, &flags.transport)?,
             all_servers: flags.all_servers,
             credential: credential(flags.credential)?,
-            tuning: tuning(&flags.congestion, &flags.idle),
+            tuning: Tuning {
+                hop: Hop {
+                    interval: flags.hop.interval.map(Duration::from_secs),
+                    more_ports: 0,
+                },
+                ..tuning(&flags.congestion, &flags.idle)
+            },
             drain: Duration::from_secs(flags.drain.seconds),
             udp_idle: Duration::from_secs(flags.udp.timeout),
             control: true,
@@ -172,28 +208,37 @@ impl ClientConfig {
     }
 }
 
-/// The servers as they were typed, with their ports.
-fn server_addrs(texts: &[String]) -> Result<Vec<HostPort>> {
-    let mut addrs = Vec::new();
+/// The servers as they were typed, each with how many ports it has beside the first.
+fn server_addrs(texts: &[String]) -> Result<Vec<(HostPort, u16)>> {
+    let mut addrs: Vec<(HostPort, u16)> = Vec::new();
     for text in texts {
-        let flag = || format!("--server-addr {text}");
-        let addr = HostPort::with_default_port(text, DEFAULT_PORT).with_context(flag)?;
-        ensure!(!addrs.contains(&addr), "{}: it is there twice", flag());
-        addrs.push(addr);
+        let (addr, more_ports) = server_addr(text)?;
+        let known = addrs.iter().any(|(known, _)| *known == addr);
+        ensure!(!known, "--server-addr {text}: it is there twice");
+        addrs.push((addr, more_ports));
     }
     Ok(addrs)
 }
 
+fn server_addr(text: &str) -> Result<(HostPort, u16)> {
+    HostPort::of_server(text, DEFAULT_PORT).with_context(|| format!("--server-addr {text}"))
+}
+
 /// The servers, each with what makes it the right one.
 fn upstreams(
-    addrs: Vec<HostPort>,
+    addrs: Vec<(HostPort, u16)>,
     flags: &TrustFlags,
     transport: &TransportFlags,
 ) -> Result<Vec<Upstream>> {
-    let upstream = |addr| {
+    let upstream = |(addr, more_ports)| {
         let trust = trust(flags, Some(&addr))?;
         let ways = ways(transport, &addr)?;
-        Ok(Upstream { addr, ways, trust })
+        Ok(Upstream {
+            addr,
+            ways,
+            more_ports,
+            trust,
+        })
     };
     addrs.into_iter().map(upstream).collect()
 }
@@ -202,6 +247,7 @@ pub(crate) fn tuning(congestion: &CongestionFlags, idle: &IdleFlags) -> Tuning {
     Tuning {
         congestion: congestion.control.into(),
         idle_timeout: Duration::from_secs(idle.seconds),
+        hop: Hop::default(),
     }
 }
 
@@ -230,7 +276,13 @@ pub struct Remote {
 
 impl Remote {
     /// Completes and checks what was typed; none if no server was named.
-    pub fn new(flags: BenchFlags) -> Result<Option<Self>> {
+    pub fn new(mut flags: BenchFlags) -> Result<Option<Self>> {
+        let otherwise = flags.server_addr.is_some();
+        if let Some(addrs) =
+            ticket::redeem(None, otherwise, &mut flags.credential, &mut flags.trust)?
+        {
+            flags.server_addr = addrs.into_iter().next();
+        }
         let Some(addr) = flags.server_addr else {
             ensure!(
                 !flags.credential.is_given()
@@ -241,8 +293,8 @@ impl Remote {
             );
             return Ok(None);
         };
-        let server = HostPort::with_default_port(&addr, DEFAULT_PORT)
-            .with_context(|| format!("--server-addr {addr}"))?;
+        // The first of its ports will do.
+        let (server, _) = server_addr(&addr)?;
         Ok(Some(Self {
             trust: trust(&flags.trust, Some(&server))?,
             ways: ways(&flags.transport, &server)?,
@@ -277,20 +329,14 @@ fn directory(path: PathBuf) -> Result<PathBuf> {
 }
 
 /// A file that was named, or the one of that name among a systemd service's credentials or in the
-/// user's configuration directory.
-fn existing_or_default(path: Option<PathBuf>, flag: &str, name: &str) -> Result<PathBuf> {
-    if let Some(path) = path.or_else(|| secret::credential(name)) {
-        return Ok(path);
-    }
-    let path = ProjectDirs::from("", "", "rstun")
-        .map(|dirs| dirs.config_dir().join(name))
-        .ok_or_else(|| anyhow!("{flag} is missing, and there is no home directory to look in"))?;
-    ensure!(
-        path.exists(),
-        "{flag} is missing, and there is no {} either",
-        path.display()
-    );
-    Ok(path)
+/// configuration directory, if it is there.
+fn existing(path: Option<PathBuf>, name: &str) -> Option<PathBuf> {
+    let configured = || {
+        let path = places::configuration().ok()?.join(name);
+        path.exists().then_some(path)
+    };
+    path.or_else(|| secret::credential(name))
+        .or_else(configured)
 }
 
 impl PasswordFlags {
@@ -308,9 +354,10 @@ impl CredentialFlags {
             password,
             password_file,
             kept,
+            of_ticket,
         } = &self.password;
         let (key, name) = (&self.identity, &self.name);
-        let file = password_file.is_some() || kept.is_some();
+        let file = password_file.is_some() || kept.is_some() || of_ticket.is_some();
         password.is_some() || file || key.is_some() || name.is_some()
     }
 }
@@ -324,10 +371,12 @@ fn credential(flags: CredentialFlags) -> Result<Credential> {
     })
 }
 
-/// The password, from the first of: a flag, a file, the environment, the file of --config, systemd's
+/// The password, from the first of: a ticket, a flag, a file, the environment, the file of --config, systemd's
 /// credentials, a prompt.
 fn password(flags: PasswordFlags) -> Result<Password> {
-    let (text, from) = if let Some(text) = flags.password {
+    let (text, from) = if let Some(Hidden(text)) = flags.of_ticket {
+        (text, "the ticket".to_owned())
+    } else if let Some(text) = flags.password {
         warn!(
             "--password shows the password to everyone on this machine; --password-file does not"
         );
@@ -340,7 +389,7 @@ fn password(flags: PasswordFlags) -> Result<Password> {
         let text = text.into_string();
         let text = text.map_err(|_| anyhow!("{PASSWORD_VARIABLE} is not UTF-8"))?;
         (Zeroizing::new(text), PASSWORD_VARIABLE.to_owned())
-    } else if let Some(text) = flags.kept {
+    } else if let Some(Hidden(text)) = flags.kept {
         (text, "--config".to_owned())
     } else if let Some(path) = secret::credential(PASSWORD_CREDENTIAL) {
         let from = format!("systemd's credential '{PASSWORD_CREDENTIAL}'");

@@ -123,6 +123,44 @@ pub enum Request {
     },
     /// End in order, as by SIGTERM.
     Stop,
+    /// Tell of all tunnels. This and what follows is a client's alone.
+    Tunnels,
+    /// Open these tunnels too, all or none.
+    Add(Mappings),
+    /// Close tunnels.
+    Remove {
+        /// Those of these numbers,
+        numbers: Vec<u32>,
+        /// and those that are written so.
+        mappings: Mappings,
+    },
+}
+
+/// Tunnels, as they are written behind the flags of a client.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Mappings {
+    /// Those of --tunnel-out.
+    pub tunnel_out: Vec<String>,
+    /// Those of --tunnel-in.
+    pub tunnel_in: Vec<String>,
+    /// Those of --dynamic.
+    pub dynamic: Vec<String>,
+}
+
+/// A tunnel of a running client's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelView {
+    /// Its number, which no other tunnel of the process ever has.
+    pub number: u32,
+    /// Which way it goes, and its two sides, as in the log.
+    pub tunnel: String,
+    /// Where visitors go in, if that is known yet.
+    pub listening: Option<String>,
+    /// Whether it was added while the client ran, so that it ends with it.
+    pub added: bool,
+    /// Why the server does not want it, if it does not.
+    pub refused: Option<String>,
 }
 
 /// What a running program answers.
@@ -136,7 +174,12 @@ pub enum Reply {
         /// Time that open flows have to finish.
         seconds: u64,
     },
-    /// It has not, or there never was one.
+    /// Tunnels: all of them, or those that are about what was asked.
+    Tunnels {
+        /// In the order of their numbers.
+        tunnels: Vec<TunnelView>,
+    },
+    /// It was not done, or has not ended in order.
     Failed {
         /// Why, for people.
         why: String,

@@ -3,7 +3,7 @@
 
 mod client;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -13,14 +13,22 @@ use rcgen::{
     Certificate, CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use zeroize::Zeroizing;
 
+use crate::access::Password;
 use crate::tls::Fingerprint;
+
+pub use client::entry_by_secret;
 
 /// Name of the certificate's file.
 pub const CERTIFICATE: &str = "certificate.der";
 
 /// Name of the private key's file.
 pub const PRIVATE_KEY: &str = "priv_key.der";
+
+/// Days until a certificate expires that a server made for itself: its clients look at its
+/// fingerprint, and at nothing else.
+const OWN_DAYS: u32 = 36_500;
 
 /// What to make, and where to put it.
 #[derive(Debug)]
@@ -53,6 +61,28 @@ pub fn run(request: &Request) -> Result<()> {
         Wanted::Client(name, days) => client::key(dir, force, name, *days),
         Wanted::Secret(name) => client::secret(dir, force, name),
     }
+}
+
+/// Makes a server that was given none a certificate and a key of its own, in a directory that is made
+/// too. What is left of a pair that was not finished is replaced.
+pub fn make_own(dir: &Path) -> Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+        .create(dir)
+        .with_context(|| format!("cannot make directory {}", dir.display()))?;
+    let (certificate, key) = certify(&["localhost".to_owned()], OWN_DAYS)?;
+    write(&dir.join(PRIVATE_KEY), key.secret_der(), true, true)?;
+    write(&dir.join(CERTIFICATE), &certificate, false, true)
+}
+
+/// Makes a password, in a file that was not there.
+pub fn make_password(path: &Path) -> Result<()> {
+    let password = Password::generate();
+    let line = Zeroizing::new([password.as_bytes(), b"\n"].concat());
+    write(path, &line, true, false)
 }
 
 fn server(dir: &Path, force: bool, hosts: &[String], days: u32) -> Result<()> {

@@ -41,9 +41,11 @@ pub mod config;
 pub mod connector;
 #[cfg(unix)]
 pub mod control;
+pub mod invitation;
 pub mod keygen;
 pub mod listener;
 pub mod log;
+pub mod metrics;
 #[cfg(unix)]
 pub mod orders;
 pub mod pace;
@@ -54,10 +56,13 @@ mod quota;
 pub mod relay;
 pub mod secret;
 pub mod server;
+#[cfg(unix)]
+pub mod service;
 pub mod session;
 pub mod socket;
 pub mod stdio;
 pub mod systemd;
+pub mod ticket;
 pub mod tls;
 pub mod transport;
 pub mod tunnel;
@@ -81,6 +86,7 @@ use crate::client::Client;
 use crate::config::{ClientConfig, ConnectConfig, NotUnderstood, ServerConfig};
 #[cfg(unix)]
 use crate::control::Running;
+use crate::invitation::Invitation;
 use crate::log::Log;
 use crate::server::Server;
 use crate::session::Opener;
@@ -124,6 +130,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }),
         #[cfg(unix)]
         Command::Stop(flags) => Ok(order(orders::stop(flags))),
+        Command::Ticket(flags) => Invitation::new(flags).map(|invitation| invitation.print()),
+        #[cfg(unix)]
+        Command::Tunnel(command) => Ok(order(orders::tunnel(command))),
+        #[cfg(unix)]
+        Command::Service(flags) => Ok(service::run(flags)),
         Command::Keygen(flags) => Ok(keygen::run(&flags.into())),
         Command::Bench(flags) => bench::Plan::new(flags).map(|plan| {
             log.start(LevelFilter::WARN, None);
@@ -154,8 +165,12 @@ fn explain(error: &clap::Error) -> ExitCode {
 fn serve(config: ServerConfig) -> Result<()> {
     let bound = systemd::sockets()?;
     until_stopped(|stop| async {
+        let invitation = config.invitation.clone();
         let server = Server::bind(config, bound, stop)?;
         systemd::ready();
+        if let Some(invitation) = invitation {
+            invitation.show(server.local_addr())?;
+        }
         server.run().await;
         Ok(())
     })

@@ -1,9 +1,9 @@
-//! What a person has a program do that runs: `rstun stop`.
+//! What a person has a program do that runs: `rstun stop` and `rstun tunnel`.
 
 use anyhow::{Result, bail};
 
-use crate::cli::{RunningFlags, StopFlags};
-use crate::control::{AskError, Reply, Request, Running, Which};
+use crate::cli::{MappingFlags, RunningFlags, StopFlags, TunnelCommand};
+use crate::control::{AskError, Mappings, Reply, Request, Role, Running, TunnelView, Which};
 
 impl From<RunningFlags> for Which {
     fn from(flags: RunningFlags) -> Self {
@@ -34,4 +34,90 @@ pub async fn stop(flags: StopFlags) -> Result<()> {
     running.gone().await;
     println!("{} has stopped", running.greeting);
     Ok(())
+}
+
+/// Changes or shows the tunnels of a client. Not cancel-safe.
+pub async fn tunnel(command: TunnelCommand) -> Result<()> {
+    match command {
+        TunnelCommand::Add(flags) => {
+            let added = ask(flags.running, &Request::Add(flags.tunnels.into())).await?;
+            for TunnelView {
+                number,
+                tunnel,
+                listening,
+                ..
+            } in added
+            {
+                match listening {
+                    Some(listening) => println!("{number}  {tunnel}: listening on {listening}"),
+                    None => println!("{number}  {tunnel}"),
+                }
+            }
+        }
+        TunnelCommand::Remove(flags) => {
+            let request = Request::Remove {
+                numbers: flags.number,
+                mappings: flags.tunnels.into(),
+            };
+            for TunnelView { number, tunnel, .. } in ask(flags.running, &request).await? {
+                println!("{number}  {tunnel}: removed");
+            }
+        }
+        TunnelCommand::List(flags) => {
+            let tunnels = ask(flags.running, &Request::Tunnels).await?;
+            match flags.json {
+                true => println!("{}", serde_json::to_string_pretty(&tunnels)?),
+                false => print!("{}", table(&tunnels)),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a client answers that was asked about its tunnels.
+async fn ask(running: RunningFlags, request: &Request) -> Result<Vec<TunnelView>> {
+    let which = Which {
+        role: Some(Role::Client),
+        ..running.into()
+    };
+    match Running::one(&which).await?.ask(request).await? {
+        Reply::Tunnels { tunnels } => Ok(tunnels),
+        _ => bail!(AskError::Unexpected),
+    }
+}
+
+impl From<MappingFlags> for Mappings {
+    fn from(flags: MappingFlags) -> Self {
+        Self {
+            tunnel_out: flags.tunnel_out,
+            tunnel_in: flags.tunnel_in,
+            dynamic: flags.dynamic,
+        }
+    }
+}
+
+/// Tunnels as a table: a line for each under one with the columns' names.
+fn table(tunnels: &[TunnelView]) -> String {
+    let head = ["NUMBER", "TUNNEL", "VISITORS GO IN AT", "STATE"].map(str::to_owned);
+    let rows = tunnels.iter().map(|view| {
+        let state = match (&view.refused, view.added) {
+            (Some(why), _) => format!("refused: {why}"),
+            (None, true) => "added, until the client ends".to_owned(),
+            (None, false) => "configured".to_owned(),
+        };
+        let listening = view.listening.clone().unwrap_or_else(|| "-".to_owned());
+        [
+            view.number.to_string(),
+            view.tunnel.clone(),
+            listening,
+            state,
+        ]
+    });
+    let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let [a, b, c] = [0, 1, 2].map(|column| width(column).unwrap_or(0));
+    let lines = rows.iter().map(|[number, tunnel, listening, state]| {
+        format!("{number:<a$}  {tunnel:<b$}  {listening:<c$}  {state}\n")
+    });
+    lines.collect()
 }

@@ -14,6 +14,7 @@ use thiserror::Error;
 use tokio::task::yield_now;
 use tokio_util::io::poll_read_buf;
 
+use crate::metrics;
 use crate::pace::{Pace, Way};
 use crate::socket::{ReadHalf, Socket, WriteHalf};
 use crate::transport::{Receiver, ResetCode, Sender, StreamError};
@@ -46,21 +47,22 @@ impl From<io::Error> for Broken {
 /// Copies until both directions have ended, or the flow breaks.
 ///
 /// It is only after both ends have passed that the socket is closed in order, if it knows other ways.
-/// If there is a pace it keeps to that, and has what is too fast wait. Not cancel-safe, and
-/// cancelling it breaks the flow.
+/// If there is a pace it keeps to that, and has what is too fast wait. What has gone is counted. Not
+/// cancel-safe, and cancelling it breaks the flow.
 pub async fn relay(
     mut local: Socket,
     mut tx: Sender,
     mut rx: Receiver,
     pace: Option<&Pace>,
+    count: &metrics::Tunnel,
 ) -> Result<(), Broken> {
     let (mut local_read, local_write) = local.split();
     let outcome = tokio::select! {
         biased;
         outcome = async {
             tokio::try_join!(
-                upload(&mut local_read, &mut tx, pace),
-                download(&mut rx, &local_write, pace),
+                upload(&mut local_read, &mut tx, pace, count),
+                download(&mut rx, &local_write, pace, count),
             )
         } => outcome,
         error = local_write.failure() => Err(error.into()),
@@ -83,6 +85,7 @@ async fn upload(
     local: &mut ReadHalf<'_>,
     tx: &mut Sender,
     pace: Option<&Pace>,
+    count: &metrics::Tunnel,
 ) -> Result<(), Broken> {
     // The peer may give the flow up when there is nothing to send that would show it.
     let mut stopped = Box::pin(tx.stopped());
@@ -124,6 +127,7 @@ async fn upload(
             }
         }
         tx.write(chunk).await?;
+        count.sent(n);
         if n == capacity {
             // There is more, and quinn takes it without waiting: let others have a turn.
             yield_now().await;
@@ -161,6 +165,7 @@ async fn download(
     rx: &mut Receiver,
     local: &WriteHalf<'_>,
     pace: Option<&Pace>,
+    count: &metrics::Tunnel,
 ) -> Result<(), Broken> {
     let mut more = true;
     loop {
@@ -170,6 +175,7 @@ async fn download(
                 Ok(n) => {
                     advance(rx.ready(), n);
                     rx.taken(n);
+                    count.received(n);
                     if let Some(pace) = pace {
                         pace.take(Way::Down, n).await;
                     }

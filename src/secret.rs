@@ -59,11 +59,14 @@ fn text(mut bytes: Zeroizing<Vec<u8>>) -> io::Result<Zeroizing<String>> {
     })
 }
 
-/// The file of a credential that systemd gave this service by that name.
+/// The file of a credential that systemd gave this service by that name. A blank one stands for none:
+/// so our units have it where there is none to load.
 pub fn credential(name: &str) -> Option<PathBuf> {
     let dir = std::env::var_os(CREDENTIALS_DIRECTORY)?;
     let path = Path::new(&dir).join(name);
-    path.exists().then_some(path)
+    // What cannot be read is complained of by whoever wants to have it.
+    let blank = read(&path).is_ok_and(|bytes| bytes.trim_ascii().is_empty());
+    (path.exists() && !blank).then_some(path)
 }
 
 /// Whether systemd put it there. Then the directory is closed to others, and the file's mode says

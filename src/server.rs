@@ -25,6 +25,7 @@ use crate::bench;
 use crate::config::{ClientsFile, ServerConfig};
 #[cfg(unix)]
 use crate::control::{ControlSocket, Greeting};
+use crate::metrics::{Login, Metrics};
 use crate::session::{self, ALPN, Ended, SessionError};
 use crate::systemd;
 use crate::transport::{Attempt, Bound, CloseCode, Connection, Endpoint};
@@ -46,6 +47,7 @@ pub struct Server {
 #[derive(Debug)]
 struct Shared {
     registry: Registry,
+    metrics: Arc<Metrics>,
     drain: Duration,
     udp_idle: Duration,
     stop: CancellationToken,
@@ -97,6 +99,7 @@ impl Server {
         if let Some(user) = &config.user {
             user.assume()?;
         }
+        let metrics = Arc::<Metrics>::default();
         Ok(Self {
             #[cfg(unix)]
             control: match config.control {
@@ -114,7 +117,8 @@ impl Server {
                 udp_idle: config.udp_idle,
                 stop,
                 seats: Arc::default(),
-                entrance: Arc::default(),
+                entrance: Arc::new(Entrance::new(metrics.clone())),
+                metrics,
             }),
         })
     }
@@ -248,21 +252,31 @@ async fn serve((newcomer, connection): Greeted, shared: Arc<Shared>) {
     let Some((seat, inheritance)) = stop.run_until_cancelled(take).await else {
         return;
     };
-    let make_room = async || seat.bury_the_dead().await;
-    let welcome = newcomer.welcome(shared.udp_idle, inheritance, make_room);
+    let make_room = seat.make_room();
+    let welcome = newcomer.welcome(&shared.metrics, shared.udp_idle, inheritance, make_room);
     let why = match stop
         .run_until_cancelled(timeout(LOGIN_DEADLINE, welcome))
         .await
     {
-        Some(Ok(Ok(session))) => match session.run(stop, seat.summons(), shared.drain).await {
-            Ended::Stopped => "told to go".to_owned(),
-            Ended::Lost(lost) => lost.to_string(),
-            Ended::Superseded => "it has connected anew".to_owned(),
-            Ended::Dead => "it gave no sign of life".to_owned(),
-            Ended::Unwelcome(why) => why,
-        },
-        Some(Ok(Err(e))) => e.to_string(),
-        Some(Err(_)) => "it did not take its answer in time".to_owned(),
+        Some(Ok(Ok(session))) => {
+            shared.metrics.login(Login::Accepted);
+            let _listed = session.list(identity.name());
+            match session.run(stop, seat.summons(), shared.drain).await {
+                Ended::Stopped => "told to go".to_owned(),
+                Ended::Lost(lost) => lost.to_string(),
+                Ended::Superseded => "it has connected anew".to_owned(),
+                Ended::Dead => "it gave no sign of life".to_owned(),
+                Ended::Unwelcome(why) => why,
+            }
+        }
+        Some(Ok(Err(e))) => {
+            shared.metrics.login(e.kind());
+            e.to_string()
+        }
+        Some(Err(_)) => {
+            shared.metrics.login(Login::TimedOut);
+            "it did not take its answer in time".to_owned()
+        }
         None => "told to go".to_owned(),
     };
     audit::logout(identity.name(), from, &why);

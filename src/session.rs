@@ -1,48 +1,59 @@
 //! A session: an authenticated client on a connection, seen from either side.
 //!
-//! After [login] both sides do the same: carry flows, and end in order. Each tunnel
-//! is known by its number, its place in the client's login. The side that listens opens a stream
-//! for each visitor; the other side dials.
+//! After [login] both sides do the same: carry flows, and end in order. Each tunnel is known by a
+//! number that the client has chosen. The side that listens opens a stream for each visitor; the other
+//! side dials. Tunnels come and go while it runs ([changes]).
 
+mod changes;
 mod control;
+mod counted;
 mod datagram;
 mod dial;
 mod flow;
 mod guest;
 mod hearing;
 mod http;
+mod lanes;
 mod local;
 mod login;
 mod socks5;
+mod succession;
+mod tunnels;
 mod welcome;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug};
 
+use self::changes::Changes;
 use self::control::Control;
 use self::datagram::Datagrams;
-use self::dial::Dialed;
+use self::dial::{Dialed, Dialing};
+use self::flow::Shared;
 use self::guest::Guest;
+use self::lanes::Lanes;
+use self::succession::Listening;
 use crate::listener::Listener;
+use crate::metrics::{self, Account, Listed};
 use crate::transport::{CloseCode, Connection, Lost, Receiver, ResetCode, Sender, StreamError};
 use crate::tunnel::{Listen, Target};
 use crate::wire::{DecodeError, Message};
 
-pub use crate::wire::{ALPN, Former, NO_TUNNEL};
+pub use crate::wire::{ALPN, Former};
+pub use changes::OpenError;
 pub use datagram::Association;
 pub use flow::{FlowError, Opener, Reached};
 pub use local::Local;
 pub use login::{Instance, LoggedIn, greet, login};
-pub use welcome::Newcomer;
+pub use succession::{Inheritance, Succession};
+pub use welcome::{MakeRoom, Newcomer};
 
 /// Why there is no session.
 #[derive(Debug, Error)]
@@ -68,6 +79,19 @@ pub enum SessionError {
 }
 
 impl SessionError {
+    /// What it is counted as.
+    pub fn kind(&self) -> metrics::Login {
+        match self {
+            Self::LoginRefused(_) => metrics::Login::Refused,
+            Self::Refused(_) => metrics::Login::TunnelRefused,
+            Self::Lost(Lost::TimedOut) => metrics::Login::TimedOut,
+            Self::Lost(Lost::TurnedAway) => metrics::Login::TurnedAway,
+            Self::Lost(_) | Self::Decode(_) | Self::Unexpected | Self::Untrusted(_) => {
+                metrics::Login::Failed
+            }
+        }
+    }
+
     /// Whether trying again is of no use, because a person has to change something first.
     pub fn is_final(&self) -> bool {
         match self {
@@ -109,6 +133,9 @@ pub enum Ended {
     Dead,
 }
 
+/// What flows are called that are of no tunnel.
+const WITHOUT_TUNNEL: &str = "rstun connect";
+
 /// Longest that a client may take to give a sign of life when it is asked for one: time for a packet
 /// and its answer, and for a lost one to be sent again.
 pub const PROBE: Duration = Duration::from_secs(1);
@@ -121,47 +148,9 @@ pub struct Summons {
     /// To take no new flows, and to end with the last that is open.
     pub retire: CancellationToken,
     /// To give away what the session listens on, and to go on without.
-    pub hand_over: HandOver,
+    pub succession: Succession,
     /// To see whether the peer lives, and to end if it gives no sign of it within [`PROBE`].
     pub probe: Notify,
-}
-
-/// What a session listens on, and what for.
-type Ports = Vec<(Listen, Arc<Listener>)>;
-
-/// How a session gives what it listens on to one that goes on with its tunnels.
-#[derive(Debug, Default)]
-pub struct HandOver {
-    wanted: CancellationToken,
-    given: CancellationToken,
-    ports: Mutex<Ports>,
-}
-
-impl HandOver {
-    /// Waits for what the session listens on; for ever if it is no more. Cancel-safe.
-    pub async fn take(&self) -> Inheritance {
-        self.wanted.cancel();
-        self.given.cancelled().await;
-        let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
-        Inheritance(std::mem::take(&mut *ports))
-    }
-
-    fn give(&self, ports: Ports) {
-        *self.ports.lock().unwrap_or_else(PoisonError::into_inner) = ports;
-        self.given.cancel();
-    }
-}
-
-/// What a former session listened on.
-#[derive(Debug, Default)]
-pub struct Inheritance(Ports);
-
-impl Inheritance {
-    /// Takes the first that was for this.
-    fn find(&mut self, listen: &Listen) -> Option<Arc<Listener>> {
-        let at = self.0.iter().position(|(what, _)| what == listen)?;
-        Some(self.0.remove(at).1)
-    }
 }
 
 /// Which side of a session this is.
@@ -193,14 +182,16 @@ impl Role {
 #[derive(Debug)]
 pub struct Session {
     role: Role,
+    account: Arc<Account>,
     connection: Connection,
     control: Control,
-    /// What the peer may have dialed here, by the tunnel's number.
-    dialed: Arc<HashMap<u32, Dialed>>,
-    /// Where this side listens for the session's own sake, by the tunnel's number.
+    /// What the peer may have dialed here.
+    dialing: Arc<Dialing>,
+    /// Where this side listens for the session's own sake, by the tunnel's number: at first what is to
+    /// be listened to, then a task for each.
     listeners: Vec<(u32, Local, Listen, Arc<Listener>)>,
-    /// The same, once visitors are carried.
-    ports: Ports,
+    listening: HashMap<u32, Listening>,
+    changes: Changes,
     opener: Opener,
     datagrams: Arc<Datagrams>,
     flows: TaskTracker,
@@ -215,6 +206,7 @@ pub struct Session {
 impl Session {
     fn new(
         role: Role,
+        account: Arc<Account>,
         connection: Connection,
         control: Control,
         dialed: impl IntoIterator<Item = (u32, String, Target)>,
@@ -224,20 +216,24 @@ impl Session {
         let (token, draining) = (CancellationToken::new(), CancellationToken::new());
         let (flows, deaf) = (TaskTracker::new(), watch::Sender::new(false));
         let guest = role.guest();
-        let own = guest.cloned().map(Dialed::without_tunnel);
+        let own = guest
+            .cloned()
+            .map(|guest| Dialed::without_tunnel(account.implied(WITHOUT_TUNNEL, false), guest));
         let dialed = dialed.into_iter().map(|(number, name, target)| {
-            let dialed = Dialed::new(name, target, guest.cloned());
+            let dialed = Dialed::new(account.dialed(&name), target, guest.cloned());
             (number, dialed)
         });
-        let dialed = Arc::new(dialed.chain(own).collect());
+        let dialing = Arc::new(Dialing::new(dialed.chain(own)));
+        let (sender, changes) = Changes::new();
         let datagrams = Datagrams::new(
             connection.clone(),
-            Arc::clone(&dialed),
+            Arc::clone(&dialing),
             udp_idle,
             token.clone(),
             role.guest().map(|guest| guest.identity.clone()),
         );
         let datagrams = Arc::new(datagrams);
+        let without = account.implied(WITHOUT_TUNNEL, guest.is_none());
         let opener = Opener::new(
             connection.clone(),
             datagrams.clone(),
@@ -245,14 +241,21 @@ impl Session {
             token.clone(),
             draining.clone(),
             deaf.subscribe(),
+            Shared {
+                lanes: Lanes::new(&token, &draining),
+                changes: sender,
+                without: Local::new(without, &Listen::Stdio, None),
+            },
         );
         Self {
             role,
+            account,
             connection,
             control,
-            dialed,
+            dialing,
             listeners,
-            ports: Vec::new(),
+            listening: HashMap::new(),
+            changes,
             opener,
             datagrams,
             flows,
@@ -260,6 +263,13 @@ impl Session {
             draining,
             deaf,
         }
+    }
+
+    /// Shows this session, until what is returned is dropped: by the peer's name, and with the tunnels
+    /// of its account.
+    pub fn list(&self, peer: &str) -> Listed {
+        let metrics = self.account.metrics();
+        metrics.list(peer, self.account.clone(), Arc::new(self.opener.clone()))
     }
 
     /// What carries visitors that others accepted through this session.
@@ -280,14 +290,14 @@ impl Session {
     ) -> Ended {
         // However this ends, no flow outlives it.
         let _guard = self.token.clone().drop_guard();
-        let mut listening = self.listen();
+        self.listen();
         self.datagrams.start();
         let connection = self.connection.clone();
         let mut credit = std::pin::pin!(connection.exchange_credit());
         let (role, deaf) = (self.role.clone(), self.deaf.clone());
         let mut unwelcome = std::pin::pin!(role.unwelcome());
         let mut hearing = std::pin::pin!(hearing::listen(&connection, &role, &deaf));
-        let (flows, hand_over) = (self.flows.clone(), &summons.hand_over);
+        let flows = self.flows.clone();
         let mut deadline = None;
         // When the peer knows that no new flows are taken.
         let mut known = None;
@@ -301,11 +311,11 @@ impl Session {
                 () = stop.cancelled(), if deadline.is_none() => {
                     let end = Instant::now() + drain;
                     deadline = Some(end);
-                    known = Some(self.announce_end(&mut listening, end).await);
+                    known = Some(self.announce_end(end).await);
                 }
                 () = summons.retire.cancelled(), if known.is_none() => {
                     let soon = Instant::now() + PROBE;
-                    known = Some(self.announce_end(&mut listening, soon).await);
+                    known = Some(self.announce_end(soon).await);
                 }
                 () = summons.leave.cancelled() => break Ended::Superseded,
                 () = summons.probe.notified(), if doubt.is_none() => {
@@ -318,8 +328,8 @@ impl Session {
                         break Ended::Dead;
                     }
                 }
-                () = hand_over.wanted.cancelled(), if !hand_over.given.is_cancelled() => {
-                    self.hand_over(&mut listening, hand_over).await;
+                () = summons.succession.wanted(), if !summons.succession.is_given() => {
+                    self.hand_over(&summons.succession).await;
                 }
                 why = &mut unwelcome => break Ended::Unwelcome(why),
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
@@ -327,17 +337,23 @@ impl Session {
                     break Ended::Stopped;
                 }
                 () = last_flow(&flows, known), if known.is_some() => break Ended::Stopped,
-                message = self.control.read() => match message {
-                    Ok(Message::Drain) => self.drain(&mut listening),
-                    Ok(_) => break self.give_up(&SessionError::Unexpected).await,
-                    Err(e) => break self.give_up(&e).await,
-                },
+                event = self.changes.next(&mut self.control) => {
+                    let taken = match event {
+                        Ok(event) => self.take(event).await,
+                        Err(e) => Err(e),
+                    };
+                    if let Err(e) = taken {
+                        break self.give_up(&e).await;
+                    }
+                }
                 () = &mut credit => break self.give_up(&SessionError::Unexpected).await,
                 () = &mut hearing => unreachable!("it listens for ever"),
                 Ok((tx, rx)) = connection.accept() => self.accept(tx, rx, known),
             }
         };
-        listening.shutdown().await;
+        for (_, listening) in self.listening.drain() {
+            listening.close().await;
+        }
         self.end(ended).await
     }
 
@@ -360,20 +376,19 @@ impl Session {
     }
 
     /// Carries the visitors of all that this side listens on for the session's sake.
-    fn listen(&mut self) -> JoinSet<()> {
-        let mut listening = JoinSet::new();
+    fn listen(&mut self) {
         for (number, tunnel, listen, listener) in std::mem::take(&mut self.listeners) {
-            let opener = self.opener.clone();
-            self.ports.push((listen, listener.clone()));
-            listening.spawn(async move { opener.carry_all(number, tunnel, listener).await });
+            let (opener, port) = (self.opener.clone(), (listen, listener.clone()));
+            let carry = async move { opener.carry_all(number, tunnel, listener).await };
+            let listening = Listening::new(port, carry);
+            self.listening.insert(number, listening);
         }
-        listening
     }
 
     /// Takes no new flows from now on, and has the peer know, which may take until `end`. Tells when
     /// it does: what it opens until then is still served.
-    async fn announce_end(&mut self, listening: &mut JoinSet<()>, end: Instant) -> Instant {
-        self.drain(listening);
+    async fn announce_end(&mut self, end: Instant) -> Instant {
+        self.drain();
         self.flows.close();
         // It fails with the connection, whose end is waited for elsewhere; and it may take as long as
         // a peer likes that reads nothing.
@@ -384,19 +399,18 @@ impl Session {
     }
 
     /// Takes no new flows from now on.
-    fn drain(&mut self, listening: &mut JoinSet<()>) {
+    fn drain(&mut self) {
         self.draining.cancel();
-        listening.abort_all();
-        self.ports.clear();
+        self.listening.values_mut().for_each(Listening::abort);
     }
 
-    /// Carries no new visitors from now on: they are another session's.
-    async fn hand_over(&mut self, listening: &mut JoinSet<()>, to: &HandOver) {
-        listening.shutdown().await;
+    /// Takes no new visitors from now on: they are another session's of the same client's.
+    async fn hand_over(&mut self, succession: &Succession) {
         if let Some(guest) = self.role.guest() {
             guest.retire();
         }
-        to.give(std::mem::take(&mut self.ports));
+        let listening = std::mem::take(&mut self.listening);
+        succession.give(listening.into_values()).await;
     }
 
     /// Serves a flow of the peer's, if it could not know yet that none is taken any more.
@@ -406,11 +420,11 @@ impl Session {
             rx.stop(ResetCode::Draining);
             return;
         }
-        let dialed = self.dialed.clone();
+        let dialing = self.dialing.clone();
         let token = self.token.clone();
         let carried = async move {
             // A future holds what it is given a second time; in a box that costs a pointer.
-            let flow = Box::pin(dial::accept(tx, rx, &dialed));
+            let flow = Box::pin(dial::accept(tx, rx, &dialing));
             token.run_until_cancelled(flow).await;
         };
         self.flows.spawn(carried.instrument(flow::span()));

@@ -52,6 +52,18 @@ pub struct Tuning {
     pub congestion: Congestion,
     /// Silence after which it is lost. Of the two sides' the shorter one counts.
     pub idle_timeout: Duration,
+    /// The ports that it goes through.
+    pub hop: Hop,
+}
+
+/// The ports that a connection goes through, where these are more than one at either side.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hop {
+    /// Time after which a client moves to another port, a quarter more or less; none for never.
+    pub interval: Option<Duration>,
+    /// How many ports a server has beside that of its address: those that follow it. No number goes
+    /// beyond 65535.
+    pub more_ports: u16,
 }
 
 /// What carries a connection.
@@ -91,6 +103,29 @@ pub struct Description {
     pub udp_payload: Option<u16>,
     /// What decides how much this side has in flight; none where that is the system's own.
     pub congestion: Option<Congestion>,
+}
+
+/// What a connection has measured and counted so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Stats {
+    /// What carries it, in one word.
+    pub transport: &'static str,
+    /// Time to the peer and back.
+    pub rtt: Duration,
+    /// Most bytes in flight.
+    pub window: u64,
+    /// Largest UDP payload that is sent, in bytes; 0 where packets are not ours.
+    pub udp_payload: u16,
+    /// Packets that have left.
+    pub packets_sent: u64,
+    /// Those of them that were lost on the way.
+    pub packets_lost: u64,
+    /// Datagrams that have left.
+    pub datagrams_sent: u64,
+    /// Datagrams of the peer's that have come.
+    pub datagrams_received: u64,
+    /// Whether datagrams wait to leave.
+    pub datagrams_wait: bool,
 }
 
 /// Why a whole connection was closed: QUIC application error codes, chosen by us.

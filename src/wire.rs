@@ -45,6 +45,12 @@ pub enum Message {
     Welcome(Vec<Grant>),
     /// Either side's: no new flows from now on, those that are open may finish.
     Drain,
+    /// The client's: it wants one more tunnel.
+    Open(Request),
+    /// The server's answer: what became of the tunnel of this number.
+    Opened(u32, Grant),
+    /// The client's: no new flows through the tunnel of this number.
+    Close(u32),
 }
 
 /// What became of a tunnel that a client asked for.
@@ -81,6 +87,9 @@ pub enum DecodeError {
     /// More tunnels than a session may have.
     #[error("{0} tunnels are more than the {MAX_TUNNELS} that a session may have")]
     TooManyTunnels(u16),
+    /// A tunnel's number that is none, or not larger than the one before it.
+    #[error("the numbers of tunnels do not rise")]
+    Number,
     /// Text that is not UTF-8, or a host or path that is none.
     #[error("a message holds malformed text")]
     Text,
@@ -100,6 +109,19 @@ impl Message {
                 2
             }
             Self::Drain => 3,
+            Self::Open(request) => {
+                request.encode(&mut out);
+                4
+            }
+            Self::Opened(number, grant) => {
+                out.extend(number.to_be_bytes());
+                grant.encode(&mut out);
+                5
+            }
+            Self::Close(number) => {
+                out.extend(number.to_be_bytes());
+                6
+            }
         };
         let length = (out.len() - FRAME_HEADER) as u32;
         out[1..FRAME_HEADER].copy_from_slice(&length.to_be_bytes());
@@ -123,6 +145,9 @@ impl Message {
             1 => Self::Login(Login::decode(&mut reader)?),
             2 => Self::Welcome(decode_welcome(&mut reader)?),
             3 => Self::Drain,
+            4 => Self::Open(Request::decode(&mut reader)?),
+            5 => Self::Opened(reader.u32()?, Grant::decode(&mut reader)?),
+            6 => Self::Close(reader.u32()?),
             n => return Err(unknown("message type", n)),
         };
         reader.end()?;
@@ -130,20 +155,35 @@ impl Message {
     }
 }
 
-fn encode_welcome(grants: &[Grant], out: &mut Vec<u8>) {
-    out.extend((grants.len() as u16).to_be_bytes());
-    for grant in grants {
-        match grant {
-            Grant::Open => out.push(0),
-            Grant::Listening(addr) => {
+impl Grant {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Open => out.push(0),
+            Self::Listening(addr) => {
                 out.push(1);
                 address::encode_socket_addr(*addr, out);
             }
-            Grant::Refused(reason) => {
+            Self::Refused(reason) => {
                 out.push(2);
                 reader::encode_text(reason, MAX_TEXT, out);
             }
         }
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match reader.u8()? {
+            0 => Self::Open,
+            1 => Self::Listening(address::decode_socket_addr(reader)?),
+            2 => Self::Refused(reader.text()?),
+            n => return Err(unknown("grant", n)),
+        })
+    }
+}
+
+fn encode_welcome(grants: &[Grant], out: &mut Vec<u8>) {
+    out.extend((grants.len() as u16).to_be_bytes());
+    for grant in grants {
+        grant.encode(out);
     }
 }
 
@@ -152,15 +192,7 @@ fn decode_welcome(reader: &mut Reader<'_>) -> Result<Vec<Grant>, DecodeError> {
     if usize::from(count) > MAX_TUNNELS {
         return Err(DecodeError::TooManyTunnels(count));
     }
-    let grants = (0..count).map(|_| {
-        Ok(match reader.u8()? {
-            0 => Grant::Open,
-            1 => Grant::Listening(address::decode_socket_addr(reader)?),
-            2 => Grant::Refused(reader.text()?),
-            n => return Err(unknown("grant", n)),
-        })
-    });
-    grants.collect()
+    (0..count).map(|_| Grant::decode(reader)).collect()
 }
 
 fn unknown(field: &'static str, value: u8) -> DecodeError {
@@ -177,7 +209,8 @@ mod tests {
 
     fn requests(direction: Direction, mapping: &str) -> Vec<Request> {
         let tunnels = Tunnel::parse(direction, mapping).unwrap();
-        tunnels.iter().map(Request::from).collect()
+        let numbered = (0..).zip(&tunnels);
+        numbered.map(|(n, t)| Request::new(n, t)).collect()
     }
 
     fn named() -> Credential {
@@ -188,7 +221,7 @@ mod tests {
     }
 
     fn login(credential: Credential) -> Message {
-        let mut tunnels = vec![Request::from(&Tunnel::dynamic("1080").unwrap())];
+        let mut tunnels = vec![Request::new(0, &Tunnel::dynamic("1080").unwrap())];
         for (direction, mapping) in [
             (Direction::Out, "9900^db.internal:5432"),
             (Direction::Out, "[::1]:0^[2001:db8::1]:80"),
@@ -204,6 +237,7 @@ mod tests {
         ] {
             tunnels.extend(requests(direction, mapping));
         }
+        (7..).zip(&mut tunnels).for_each(|(n, t)| t.number = n);
         Message::Login(Login {
             instance: [7; 16],
             former: Former::Retires,
@@ -220,10 +254,20 @@ mod tests {
         ])
     }
 
-    fn messages() -> [Message; 5] {
+    fn messages() -> [Message; 9] {
         let password = login(Credential::Password([9; 32]));
         let (secret, key) = (login(named()), login(Credential::Key));
-        [password, secret, key, welcome(), Message::Drain]
+        [
+            password,
+            secret,
+            key,
+            welcome(),
+            Message::Drain,
+            Message::Open(requests(Direction::In, "3000^18080").remove(0)),
+            Message::Opened(7, Grant::Listening("[::]:18080".parse().unwrap())),
+            Message::Opened(7, Grant::Refused("port 1 is taken".into())),
+            Message::Close(7),
+        ]
     }
 
     fn decode(bytes: &[u8]) -> Result<Message, DecodeError> {
@@ -286,6 +330,23 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_tunnels_rise() {
+        let mut tunnels = requests(Direction::In, "3000-3001^18080-18081");
+        for numbers in [[1, 1], [1, 0], [0, NO_TUNNEL]] {
+            (tunnels[0].number, tunnels[1].number) = (numbers[0], numbers[1]);
+            let login = Message::Login(Login {
+                instance: [0; 16],
+                former: Former::Breaks,
+                credential: Credential::Key,
+                tunnels: tunnels.clone(),
+            });
+            assert_eq!(decode(&login.encode()), Err(DecodeError::Number));
+        }
+        let open = Message::Open(tunnels.remove(1));
+        assert_eq!(decode(&open.encode()), Err(DecodeError::Number));
+    }
+
+    #[test]
     fn the_largest_messages_fit() {
         let name = format!("{}.{}", vec!["a".repeat(62); 3].join("."), "a".repeat(63));
         let path = format!("/{}", "a".repeat(MAX_UNIX_PATH - 1));
@@ -301,7 +362,12 @@ mod tests {
                 instance: [0; 16],
                 former: Former::Breaks,
                 credential: named(),
-                tunnels: vec![request; MAX_TUNNELS],
+                tunnels: (0..MAX_TUNNELS as u32)
+                    .map(|number| Request {
+                        number,
+                        ..request.clone()
+                    })
+                    .collect(),
             });
             assert!(decode(&login.encode()).is_ok());
         }

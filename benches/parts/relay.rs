@@ -12,11 +12,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
 use rstun::keygen::certify;
+use rstun::metrics::Account;
 use rstun::relay::relay;
 use rstun::session::ALPN;
 use rstun::socket::Socket;
 use rstun::tls::{ServerIdentity, Trust};
-use rstun::transport::{Bound, Congestion, Connection, Endpoint, Tuning, connect};
+use rstun::transport::{Bound, Congestion, Connection, Endpoint, Hop, Tuning, connect};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{self, Runtime};
@@ -29,6 +30,10 @@ const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
 const TUNING: Tuning = Tuning {
     congestion: Congestion::Bbr,
     idle_timeout: Duration::from_secs(30),
+    hop: Hop {
+        interval: None,
+        more_ports: 0,
+    },
 };
 
 /// Bytes of a bulk transfer.
@@ -145,12 +150,17 @@ async fn tunnel(tasks: &mut JoinSet<()>) -> Ends {
         Socket::tcp(near.far).expect("a socket"),
         Socket::tcp(far.near).expect("a socket"),
     );
-    tasks.spawn(async {
-        relay(near_far, near_tx, near_rx, None)
-            .await
-            .expect("a flow")
-    });
-    tasks.spawn(async { relay(far_near, far_tx, far_rx, None).await.expect("a flow") });
+    let account = Account::new(&Arc::default(), "");
+    for (name, (socket, tx, rx)) in [
+        ("near", (near_far, near_tx, near_rx)),
+        ("far", (far_near, far_tx, far_rx)),
+    ] {
+        let count = account.listened(name);
+        tasks.spawn(async move {
+            let relayed = relay(socket, tx, rx, None, &count).await;
+            relayed.expect("a flow");
+        });
+    }
     Ends {
         near: near.near,
         far: far.far,

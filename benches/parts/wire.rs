@@ -57,12 +57,13 @@ fn flow_header(group: &mut BenchmarkGroup<'_, WallTime>) {
 fn login(tunnels: usize) -> Message {
     let mapping = "127.0.0.1:9900^db.internal:5432";
     let parsed = Tunnel::parse(Direction::Out, mapping).expect("a tunnel");
-    let request = Request::from(&parsed[0]);
     Message::Login(Login {
         instance: [7; 16],
         former: Former::Breaks,
         credential: Credential::Password([9; 32]),
-        tunnels: vec![request; tunnels],
+        tunnels: (0..tunnels as u32)
+            .map(|number| Request::new(number, &parsed[0]))
+            .collect(),
     })
 }
 

@@ -55,7 +55,17 @@ impl Password {
         let mut random = Zeroizing::new([0; 32]);
         // It fails only where the system has no randomness, and then nothing here can go on.
         rand::fill(random.as_mut()).expect("random bytes");
-        Self(Zeroizing::new(hex(random.as_ref())))
+        Self::from_bits(&random)
+    }
+
+    /// A secret of these 256 bits, in hexadecimal.
+    pub fn from_bits(bits: &[u8; 32]) -> Self {
+        Self(Zeroizing::new(hex(bits)))
+    }
+
+    /// A copy of its text.
+    pub fn text(&self) -> Zeroizing<String> {
+        self.0.clone()
     }
 
     /// Its bytes, to be stored.

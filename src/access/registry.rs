@@ -228,6 +228,16 @@ impl Held {
         })
     }
 
+    /// Takes the room for one out of this, if there is any left in it.
+    pub fn split(&mut self) -> Option<Self> {
+        self.count = self.count.checked_sub(1)?;
+        Some(Self {
+            identity: self.identity.clone(),
+            counted: self.counted,
+            count: 1,
+        })
+    }
+
     /// How fast all of the identity's flows together may be.
     pub fn pace(&self) -> &Pace {
         self.identity.pace()

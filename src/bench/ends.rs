@@ -51,6 +51,7 @@ impl Ends {
         let config = ServerConfig {
             addr: anywhere(),
             password: Some((password.clone(), Access::by_password(Vec::new(), None))),
+            invitation: None,
             clients: None,
             identity: ServerIdentity::new(certificate.clone(), key),
             tuning,
@@ -86,6 +87,7 @@ impl Ends {
             servers: vec![Upstream {
                 addr: remote.server.clone(),
                 ways: remote.ways.clone(),
+                more_ports: 0,
                 trust: remote.trust.clone(),
             }],
             all_servers: false,

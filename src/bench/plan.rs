@@ -93,6 +93,7 @@ mod tests {
             tuning: Tuning {
                 congestion: crate::transport::Congestion::Bbr,
                 idle_timeout: std::time::Duration::from_secs(300),
+                hop: crate::transport::Hop::default(),
             },
             json: false,
             ways: Ways::straight(crate::cli::Transport::Auto),

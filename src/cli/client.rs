@@ -7,13 +7,27 @@ use clap::{Args, ValueEnum};
 use zeroize::Zeroizing;
 
 use super::{
-    ConfigFlags, CongestionFlags, DrainFlags, IdleFlags, LogFlags, PasswordFlags, UdpFlags,
+    ConfigFlags, CongestionFlags, DrainFlags, Hidden, IdleFlags, LogFlags, PasswordFlags, UdpFlags,
 };
 use crate::access;
+
+/// The ids of the flags that say what a ticket says.
+const INSTEAD_OF_TICKET: [&str; 8] = [
+    "server_addr",
+    "password",
+    "password_file",
+    "name",
+    "identity",
+    "cert",
+    "pin",
+    "by",
+];
 
 /// Flags of `rstun client`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
+    Let the world reach port 3000 here through port 18080 of the server, by its ticket:\n    \
+    rstun client rstun://... -R 3000^18080\n  \
     Reach port 8800 at the server through port 9900 here:\n    \
     rstun client --server-addr 1.2.3.4:6060 --password-file secret \\\n      \
     --cert certificate.der -L 9900^8800\n  \
@@ -32,8 +46,13 @@ pub struct ClientFlags {
     #[command(flatten)]
     pub config: ConfigFlags,
 
-    /// Server to connect to, repeatable; the port is 6060 if left out. The first that can be had is
-    /// used, and the others stand by
+    /// What `rstun ticket` printed at the server, in place of --server-addr, --cert and --password;
+    /// others on this machine can see it in the list of processes
+    #[arg(value_name = "TICKET", conflicts_with = "ticket_file", conflicts_with_all = INSTEAD_OF_TICKET)]
+    pub ticket: Option<Hidden>,
+
+    /// Server to connect to, repeatable; the port is 6060 if left out, and any of a range 6060-6099.
+    /// The first server that can be had is used, and the others stand by
     #[arg(long, value_name = "HOST[:PORT]")]
     pub server_addr: Vec<String>,
 
@@ -63,6 +82,10 @@ pub struct ClientFlags {
     #[arg(short = 'D', long, value_name = "[SCHEME://][IP:]PORT")]
     pub dynamic: Vec<String>,
 
+    /// Whether it may begin without any, which only a file can say.
+    #[arg(skip)]
+    pub tunnels_later: bool,
+
     /// Who we are to the server
     #[command(flatten)]
     pub credential: CredentialFlags,
@@ -86,6 +109,10 @@ pub struct ClientFlags {
     /// When UDP flows end
     #[command(flatten)]
     pub udp: UdpFlags,
+
+    /// When it moves to another port
+    #[command(flatten)]
+    pub hop: HopFlags,
 
     /// How it ends
     #[command(flatten)]
@@ -137,9 +164,30 @@ pub struct ConnectFlags {
     pub congestion: CongestionFlags,
 }
 
+/// When a client moves to another port.
+#[derive(Args, Debug)]
+pub struct HopFlags {
+    /// Move to a new local port after so long, a quarter more or less, and to another of the server's
+    /// if its address has a range of them; flows go on
+    #[arg(
+        long = "hop-interval",
+        value_name = "SECONDS",
+        value_parser = clap::value_parser!(u64).range(1..=86_400)
+    )]
+    pub interval: Option<u64>,
+}
+
 /// Who a client is to the server: one who knows the password, if nothing else is said.
 #[derive(Args, Debug)]
 pub struct CredentialFlags {
+    /// File with a ticket in its first line, which nobody else may read [else: RSTUN_TICKET]
+    #[arg(long, value_name = "FILE", conflicts_with_all = INSTEAD_OF_TICKET)]
+    pub ticket_file: Option<PathBuf>,
+
+    /// The ticket in the file of --config
+    #[arg(skip)]
+    pub kept_ticket: Option<Hidden>,
+
     /// Where the password comes from
     #[command(flatten)]
     pub password: PasswordFlags,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 /// Which of the programs that run is meant.
 #[derive(Args, Clone, Debug)]
@@ -26,4 +26,78 @@ pub struct StopFlags {
     /// Which one
     #[command(flatten)]
     pub running: RunningFlags,
+}
+
+/// `rstun tunnel`.
+#[derive(Debug, Subcommand)]
+pub enum TunnelCommand {
+    /// Open tunnels beside those that the client has, until it ends
+    Add(TunnelAddFlags),
+    /// Close tunnels; connections that are open have the time of its --drain
+    Remove(TunnelRemoveFlags),
+    /// Show the client's tunnels and where they can be reached
+    List(TunnelListFlags),
+}
+
+/// Flags of `rstun tunnel add`.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  \
+    rstun tunnel add -L 9900^8800 -R 3000^18080\n\n\
+    All are opened or none. They outlive reconnects and end with the client: its file is not written.")]
+#[command(arg_required_else_help = true)]
+pub struct TunnelAddFlags {
+    /// Which tunnels
+    #[command(flatten)]
+    pub tunnels: MappingFlags,
+
+    /// Of which client
+    #[command(flatten)]
+    pub running: RunningFlags,
+}
+
+/// Flags of `rstun tunnel remove`.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  \
+    rstun tunnel remove -L 9900^8800\n  \
+    rstun tunnel remove 3")]
+pub struct TunnelRemoveFlags {
+    /// Its number, as `rstun tunnel list` shows it
+    #[arg(value_name = "NUMBER", required_unless_present_any = ["tunnel_out", "tunnel_in", "dynamic"])]
+    pub number: Vec<u32>,
+
+    /// Which tunnels
+    #[command(flatten)]
+    pub tunnels: MappingFlags,
+
+    /// Of which client
+    #[command(flatten)]
+    pub running: RunningFlags,
+}
+
+/// Flags of `rstun tunnel list`.
+#[derive(Args, Debug)]
+pub struct TunnelListFlags {
+    /// Print JSON in place of a table
+    #[arg(long)]
+    pub json: bool,
+
+    /// Of which client
+    #[command(flatten)]
+    pub running: RunningFlags,
+}
+
+/// Tunnels, as `rstun client` takes them.
+#[derive(Args, Debug)]
+pub struct MappingFlags {
+    /// As of `rstun client`: listen on LOCAL at the client, dial REMOTE at the server
+    #[arg(short = 'L', long, value_name = "LOCAL^REMOTE")]
+    pub tunnel_out: Vec<String>,
+
+    /// As of `rstun client`: listen on REMOTE at the server, dial LOCAL at the client
+    #[arg(short = 'R', long, value_name = "LOCAL^REMOTE")]
+    pub tunnel_in: Vec<String>,
+
+    /// As of `rstun client`: a proxy at the client
+    #[arg(short = 'D', long, value_name = "[SCHEME://][IP:]PORT")]
+    pub dynamic: Vec<String>,
 }

@@ -6,10 +6,10 @@ use std::path::Path;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
 use zeroize::Zeroizing;
 
-use super::{Cli, reason};
+use super::{Cli, ClientFlags, ConnectFlags, Hidden, reason};
 
 /// The ids of flags that hold a secret. Clap would keep it, so it goes past clap.
-pub const SECRETS: [&str; 1] = ["password"];
+pub const SECRETS: [&str; 2] = ["password", "ticket"];
 
 /// What a flag is to be where it was not typed.
 #[derive(Clone, Debug)]
@@ -103,17 +103,33 @@ pub fn check(arg: &Arg, value: &OsStr) -> Result<(), String> {
     }
 }
 
+/// The ids of the flags for tunnels of a client. An empty list in a file says that they come later.
+pub const TUNNELS: [&str; 3] = ["tunnel_out", "tunnel_in", "dynamic"];
+
 impl super::Command {
+    /// Lets a client begin without tunnels.
+    pub fn allow_no_tunnels(&mut self) {
+        if let Self::Client(flags) = self {
+            flags.tunnels_later = true;
+        }
+    }
+
     /// Keeps a secret that was found in a file for the flag of this id.
     pub fn keep_secret(&mut self, id: &str, text: Zeroizing<String>) {
-        let password = match self {
-            Self::Server(flags) => &mut flags.password,
-            Self::Client(flags) => &mut flags.credential.password,
-            Self::Connect(flags) => &mut flags.credential.password,
+        let (password, ticket) = match self {
+            Self::Server(flags) => (&mut flags.password, None),
+            Self::Ticket(flags) => (&mut flags.password, None),
+            Self::Client(ClientFlags { credential, .. })
+            | Self::Connect(ConnectFlags { credential, .. }) => {
+                (&mut credential.password, Some(&mut credential.kept_ticket))
+            }
             _ => return,
         };
-        if id == "password" {
-            password.kept = Some(text);
+        let text = Some(Hidden(text));
+        match (id, ticket) {
+            ("password", _) => password.kept = text,
+            ("ticket", Some(ticket)) => *ticket = text,
+            _ => {}
         }
     }
 }

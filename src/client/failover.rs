@@ -146,6 +146,12 @@ impl Failover {
         self.choose();
     }
 
+    /// A new session is being made with a server that is out of hearing.
+    pub(super) fn again(&mut self, i: usize) {
+        self.servers[i].state = State::Coming;
+        self.choose();
+    }
+
     /// The round-trip time to a server, as of now.
     pub(super) fn measured(&mut self, i: usize, rtt: Duration) {
         self.servers[i].rtt = rtt;

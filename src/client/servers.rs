@@ -14,8 +14,11 @@ use tracing::{info, warn};
 use super::ClientError;
 use super::failover::{Failover, Outlook, Policy};
 use super::keeper::{Keeper, News, Outcome};
+use super::tunnels::Book;
 use crate::config::ClientConfig;
+use crate::metrics::Account;
 use crate::session::Opener;
+use crate::transport::Connection;
 use crate::tunnel::HostPort;
 
 /// Time between two looks at how near the servers are.
@@ -33,9 +36,18 @@ pub(super) struct Servers {
 
 impl Servers {
     /// Those of a configuration, none of which has been tried. They are left when `stop` is cancelled.
-    pub(super) fn new(config: ClientConfig, stop: CancellationToken) -> Result<Self> {
+    /// What is carried counts in this account.
+    pub(super) fn new(
+        config: ClientConfig,
+        book: &Book,
+        stop: CancellationToken,
+        account: &Arc<Account>,
+    ) -> Result<Self> {
         let config = Arc::new(config);
-        let keeper = |upstream| Keeper::new(upstream, config.clone(), stop.clone());
+        let keeper = |upstream| {
+            let (config, book) = (config.clone(), book.clone());
+            Keeper::new(upstream, config, book, stop.clone(), account.clone())
+        };
         Ok(Self {
             keepers: config
                 .servers
@@ -81,7 +93,7 @@ impl Servers {
                 Some((stay, news)) = news.recv() => running.hear(stay, news),
                 Some(ended) = running.stays.join_next() => running.end(ended)?,
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() && !stopping => {}
-                _ = looks.tick() => running.measure(),
+                _ = looks.tick(), if running.servers.policy == Policy::All => running.measure(),
             }
         }
     }
@@ -141,7 +153,7 @@ impl Running {
         if !self.servers.stop.is_cancelled() {
             let now = Instant::now().into_std();
             while let Some(server) = self.failover.next(now) {
-                self.begin(server);
+                self.begin(server, None);
             }
             while let Some(server) = self.failover.spare(now) {
                 self.leave(server);
@@ -156,8 +168,8 @@ impl Running {
         Ok(())
     }
 
-    /// Begins a stay with a server.
-    fn begin(&mut self, server: usize) {
+    /// Begins a stay with a server, over a connection that there is already or a new one.
+    fn begin(&mut self, server: usize, connection: Option<Connection>) {
         if self.reasons[server].is_none() {
             info!("connecting to {}", self.name(server));
         }
@@ -168,7 +180,7 @@ impl Running {
         };
         let retire = CancellationToken::new();
         let (keeper, tell) = (self.servers.keepers[server].clone(), self.tell.clone());
-        let stay = keeper.stay(retire.clone(), move |news| {
+        let stay = keeper.stay(connection, retire.clone(), move |news| {
             // Nobody listens only where all is being dropped.
             let _ = tell.send((id, news));
         });
@@ -198,13 +210,18 @@ impl Running {
         match news {
             News::Up(opener) => {
                 let rtt = opener.rtt();
-                stay.session = Some(opener);
+                stay.session = Some(*opener);
                 self.reasons[server] = None;
                 self.failover.up(server, rtt);
             }
             News::Deaf(deaf) => self.failover.deaf(server, deaf),
             // As it was told to.
-            News::Draining if self.servers.stop.is_cancelled() => {}
+            News::Draining | News::Elsewhere(_) if self.servers.stop.is_cancelled() => {}
+            News::Elsewhere(connection) => {
+                self.leave(server);
+                self.failover.again(server);
+                self.begin(server, Some(connection));
+            }
             News::Draining => {
                 info!(
                     "{} is being stopped; open flows can finish",
@@ -238,6 +255,7 @@ impl Running {
             return Ok(());
         }
         let why = self.explain(server, &outcome);
+        self.servers.keepers[server].fault(&why);
         self.reasons[server] = Some(why.clone());
         let is_final = matches!(&outcome, Outcome::Failed(e) if e.is_final());
         if !self.again && stay.is_some_and(|stay| stay.session.is_some()) {

@@ -97,13 +97,13 @@ fn is_usable(opener: &Option<Opener>) -> bool {
     opener.as_ref().is_some_and(Opener::is_open)
 }
 
-/// The session that there is, or that there is soon.
+/// The session that there is, or that there is soon, if its server is heard.
 pub(super) async fn next_session(mut current: watch::Receiver<Option<Opener>>) -> Option<Opener> {
     let opener = timeout(PATIENCE, current.wait_for(is_usable))
         .await
         .ok()?
         .ok()?;
-    opener.clone()
+    opener.clone().filter(|opener| !opener.is_deaf())
 }
 
 /// Carries standard input and output through the first session that there is, to their end.

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{ClientConfig, UDP_IDLE, credential, server_addrs, trust::trust, tuning, upstreams};
+use super::{
+    ClientConfig, UDP_IDLE, credential, server_addrs, ticket, trust::trust, tuning, upstreams,
+};
 use crate::cli::{ConnectFlags, IdleFlags};
 use crate::tls::Trust;
 use crate::tunnel::{Direction, HostPort, Listen, Target, Tunnel};
@@ -18,12 +20,20 @@ pub struct ConnectConfig {
     pub servers: Vec<HostPort>,
     /// What makes a server the right one, as far as that was said.
     pub trust: Option<Trust>,
+    /// These with how many ports they have beside.
+    addrs: Vec<(HostPort, u16)>,
     flags: ConnectFlags,
 }
 
 impl ConnectConfig {
     /// Checks what was typed, as far as it is needed for going through a client that runs.
-    pub fn new(flags: ConnectFlags) -> Result<Self> {
+    pub fn new(mut flags: ConnectFlags) -> Result<Self> {
+        let otherwise = !flags.server_addr.is_empty();
+        if let Some(addrs) =
+            ticket::redeem(None, otherwise, &mut flags.credential, &mut flags.trust)?
+        {
+            flags.server_addr = addrs;
+        }
         let target: Target = flags
             .target
             .parse()
@@ -32,7 +42,8 @@ impl ConnectConfig {
             !matches!(target, Target::Udp(_)),
             "target {target}: standard input and output are streams of bytes, not UDP packets"
         );
-        let servers = server_addrs(&flags.server_addr)?;
+        let addrs = server_addrs(&flags.server_addr)?;
+        let servers: Vec<_> = addrs.iter().map(|(addr, _)| addr.clone()).collect();
         let trust = match (flags.trust.is_given(), servers.first()) {
             (true, server) => Some(trust(&flags.trust, server)?),
             // Only a connection of its own needs what is missing here.
@@ -43,6 +54,7 @@ impl ConnectConfig {
             target,
             servers,
             trust,
+            addrs,
             flags,
         })
     }
@@ -55,7 +67,7 @@ impl ConnectConfig {
              `rstun client`",
         );
         Ok(ClientConfig {
-            servers: upstreams(self.servers, &self.flags.trust, &self.flags.transport)?,
+            servers: upstreams(self.addrs, &self.flags.trust, &self.flags.transport)?,
             all_servers: false,
             credential: credential(self.flags.credential)?,
             tunnels: vec![Tunnel {

@@ -10,15 +10,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use directories::ProjectDirs;
 use zeroize::Zeroizing;
 
 use super::file::{self, Content};
+use super::places;
 use crate::cli::{self, Cli, SECRETS, Setting};
 use crate::secret;
-
-/// Where systemd says that a service's configuration is (systemd.exec(5), ConfigurationDirectory=).
-const CONFIGURATION_DIRECTORY: &str = "CONFIGURATION_DIRECTORY";
 
 /// A command line that is complete.
 #[derive(Debug)]
@@ -66,13 +63,18 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Asked, NotUnders
             origins: Origins::default(),
         });
     };
-    let mut layers = Layers::new(&program, typed);
+    let schema = cli::program(&[role(&program)]).unwrap_or_default();
+    let mut layers = Layers::new(&program, &schema, typed);
     layers.add_environment()?;
     let file = layers.add_file(typed.get_one::<PathBuf>("config").cloned())?;
     let matches = cli::matches(&args, &path, &layers.settings)?;
     let mut cli = cli::read(&matches)?;
     for (id, text) in layers.secrets {
         cli.command.keep_secret(&id, text);
+    }
+    let is_empty = |s: &Setting| cli::TUNNELS.contains(&s.id.as_str()) && s.values.is_empty();
+    if layers.settings.iter().any(is_empty) {
+        cli.command.allow_no_tunnels();
     }
     Ok(Asked {
         cli,
@@ -93,22 +95,26 @@ fn innermost(matches: &ArgMatches) -> (Vec<&str>, &ArgMatches) {
 
 /// Whether a program takes its flags from a file too.
 fn has_file(program: &Command) -> bool {
-    program.get_arguments().any(|arg| arg.get_id() == "config")
+    has(program, "config")
 }
 
 /// Which of the two files a program reads: the server's or the client's.
 fn role(program: &Command) -> &'static str {
-    let is_server = keys_include(program, "downstream");
-    if is_server { "server" } else { "client" }
+    match has(program, "server_addr") {
+        true => "client",
+        false => "server",
+    }
 }
 
-fn keys_include(program: &Command, id: &str) -> bool {
+fn has(program: &Command, id: &str) -> bool {
     program.get_arguments().any(|arg| arg.get_id() == id)
 }
 
 /// What each place says of a program's flags, the first place first.
 struct Layers<'p> {
     program: &'p Command,
+    /// The program whose flags are the file's keys: this one, or that of which it has some flags.
+    schema: &'p Command,
     /// The ids of the flags that are settled.
     settled: Vec<String>,
     settings: Vec<Setting>,
@@ -117,7 +123,7 @@ struct Layers<'p> {
 }
 
 impl<'p> Layers<'p> {
-    fn new(program: &'p Command, typed: &ArgMatches) -> Self {
+    fn new(program: &'p Command, schema: &'p Command, typed: &ArgMatches) -> Self {
         let is_typed = |arg: &&Arg| {
             let source = typed.value_source(arg.get_id().as_str());
             source == Some(clap::parser::ValueSource::CommandLine)
@@ -125,6 +131,7 @@ impl<'p> Layers<'p> {
         let typed = program.get_arguments().filter(is_typed);
         Self {
             program,
+            schema,
             settled: typed.map(|arg| arg.get_id().to_string()).collect(),
             settings: Vec::new(),
             secrets: Vec::new(),
@@ -132,60 +139,53 @@ impl<'p> Layers<'p> {
         }
     }
 
-    /// Whether a place before has settled a flag, or one that it cannot stand beside.
-    fn is_settled(&self, id: &str) -> bool {
-        let settles = |before: &String| before == id || cli::are_rivals(self.program, before, id);
-        self.settled.iter().any(settles)
+    /// Whether a flag is of interest: the program has it, and no place before has settled it, or one
+    /// that it cannot stand beside.
+    fn is_open(&self, id: &str) -> bool {
+        let settles = |before: &String| before == id || cli::are_rivals(self.schema, before, id);
+        let wanted = has(self.program, id) || SECRETS.contains(&id);
+        wanted && !self.settled.iter().any(settles)
     }
 
     fn add_environment(&mut self) -> Result<()> {
-        let mut found: Vec<String> = Vec::new();
-        for arg in file::keys(self.program) {
+        let mut found: Vec<(&str, String)> = Vec::new();
+        for arg in file::keys(self.schema) {
             let (id, name) = (arg.get_id().as_str(), variable(arg));
-            let Some(value) = env::var_os(&name) else {
+            let Some(value) = env::var_os(&name).filter(|_| self.is_open(id)) else {
                 continue;
             };
-            if self.is_settled(id) {
-                continue;
+            let rivals = |(other, _): &&(&str, _)| cli::are_rivals(self.schema, other, id);
+            if let Some((_, rival)) = found.iter().find(rivals) {
+                bail!("{name} and {rival} are for the same: set one of them");
             }
-            if let Some(rival) = found.iter().find(|f| cli::are_rivals(self.program, f, id)) {
-                let rival = rival.to_uppercase();
-                bail!("{name} and RSTUN_{rival} are for the same: set one of them");
-            }
-            found.push(id.to_owned());
             // Whoever needs a secret reads it.
             if !SECRETS.contains(&id) {
                 let values = listed(arg, value).with_context(|| name.clone())?;
                 self.origins.note(arg, &name);
-                self.settings.push(Setting {
-                    id: id.to_owned(),
-                    values,
-                });
+                let id = id.to_owned();
+                self.settings.push(Setting { id, values });
             }
+            found.push((id, name));
         }
+        let found = found.into_iter().map(|(id, _)| id.to_owned());
         self.settled.extend(found);
         Ok(())
     }
 
     /// Reads the file that was named, or else the one at the usual place if there is one.
     fn add_file(&mut self, named: Option<PathBuf>) -> Result<Option<PathBuf>> {
-        let role = role(self.program);
+        let name = format!("{}.toml", self.schema.get_name());
         let named = named.or_else(|| env::var_os("RSTUN_CONFIG").map(PathBuf::from));
-        let path = match named {
-            Some(path) => path,
-            None => match usual_place(&format!("{role}.toml")) {
-                Some(path) if path.exists() => path,
-                place => return Ok(place),
-            },
+        let path = match (named, places::configuration()) {
+            (Some(path), _) => path,
+            (None, Ok(dir)) if dir.join(&name).exists() => dir.join(&name),
+            (None, place) => return Ok(place.ok().map(|dir| dir.join(&name))),
         };
-        let schema = cli::program(&[role]).unwrap_or_default();
-        let Content { settings, secrets } = load(&path, &schema)?;
+        let Content { settings, secrets } = load(&path, self.schema)?;
         let directory = path.parent().unwrap_or(Path::new(""));
         for (mut setting, line) in settings {
-            // `rstun connect` has some of the client's flags.
-            let mut args = self.program.get_arguments();
-            let arg = args.find(|arg| arg.get_id() == setting.id.as_str());
-            let (Some(arg), false) = (arg, self.is_settled(&setting.id)) else {
+            let arg = file::keys(self.schema).find(|arg| arg.get_id() == setting.id.as_str());
+            let Some(arg) = arg.filter(|_| self.is_open(&setting.id)) else {
                 continue;
             };
             if file::is_path(arg) {
@@ -216,15 +216,6 @@ fn load(path: &Path, schema: &Command) -> Result<Content> {
         alone.with_context(|| format!("cannot use --config {shown}"))?;
     }
     Ok(content)
-}
-
-/// A file in systemd's directory for a service's configuration, or else in the user's.
-fn usual_place(name: &str) -> Option<PathBuf> {
-    let directory = match env::var_os(CONFIGURATION_DIRECTORY) {
-        Some(directories) => env::split_paths(&directories).next(),
-        None => ProjectDirs::from("", "", "rstun").map(|dirs| dirs.config_dir().to_owned()),
-    };
-    Some(directory?.join(name))
 }
 
 /// The environment variable for a flag.

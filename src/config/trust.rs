@@ -1,9 +1,8 @@
 //! What a client was told to trust its server by.
 
-use anyhow::{Context, Result, anyhow};
-use directories::ProjectDirs;
+use anyhow::{Context, Result};
 
-use super::existing_or_default;
+use super::{existing, places};
 use crate::cli::{TrustBy, TrustFlags};
 use crate::keygen;
 use crate::tls::{KnownServer, Trust};
@@ -33,18 +32,16 @@ pub(super) fn trust(flags: &TrustFlags, server: Option<&HostPort>) -> Result<Tru
     if !flags.cert.is_empty() {
         return Trust::load(&flags.cert).context("--cert");
     }
-    let path = existing_or_default(None, "--cert", keygen::CERTIFICATE).context(
-        "nothing says which server is the right one; give --cert FILE, --pin SHA256, --trust \
-         system or --trust first-use",
+    let path = existing(None, keygen::CERTIFICATE).context(
+        "nothing says which server is the right one; give a ticket, --cert FILE (as a rule its \
+         certificate.der), --pin SHA256, --trust system or --trust first-use",
     )?;
     Trust::load(&[path]).context("--cert")
 }
 
 fn first_use(server: Option<&HostPort>) -> Result<Trust> {
     let server = server.context("--trust first-use: which server is meant? Give --server-addr")?;
-    let dirs = ProjectDirs::from("", "", "rstun")
-        .ok_or_else(|| anyhow!("--trust first-use: there is no home directory to remember in"))?;
-    let dir = dirs.state_dir().unwrap_or_else(|| dirs.data_local_dir());
+    let dir = places::state().context("--trust first-use: there is no place to remember in")?;
     let known = KnownServer::new(dir.join(KNOWN_SERVERS), server.to_string());
     let known = known.context("--trust first-use")?;
     known.recall().context("--trust first-use")?;

@@ -11,7 +11,7 @@ use crate::tunnel::{Direction, Half, Listen, MAX_TUNNELS, ParseError, Target, Tu
 /// What is wrong, a line for each mistake.
 #[derive(Debug, Error)]
 #[error("{}", .0.join("\n"))]
-pub(super) struct Mistakes(Vec<String>);
+pub struct Mistakes(Vec<String>);
 
 impl Mistakes {
     /// What was read, if there was no mistake in any.
@@ -55,9 +55,10 @@ pub(super) fn tunnels(flags: &ClientFlags) -> Result<Vec<Tunnel>, Mistakes> {
             .push("--addr-mapping: which way? Give --mode too".into()),
         _ => {}
     }
-    if tunnels.is_empty() && mistakes.0.is_empty() {
+    if tunnels.is_empty() && mistakes.0.is_empty() && !flags.tunnels_later {
         let none = "no tunnel was asked for; give at least one, such as --tunnel-out 9900^8800 or \
-                    --tunnel-in 3000^18080";
+                    --tunnel-in 3000^18080; tunnel-out = [] in the file of --config waits for \
+                    `rstun tunnel add`";
         mistakes.0.push(none.to_owned());
     }
     if tunnels.len() > MAX_TUNNELS {
@@ -72,6 +73,22 @@ pub(super) fn tunnels(flags: &ClientFlags) -> Result<Vec<Tunnel>, Mistakes> {
         mistakes.0.push(once.to_owned());
     }
     mistakes.or(tunnels)
+}
+
+/// The tunnels that a client is asked for while it runs.
+pub fn mappings(
+    tunnel_out: &[String],
+    tunnel_in: &[String],
+    dynamic: &[String],
+) -> Result<Vec<Tunnel>, Mistakes> {
+    let mapping = |direction| move |text: &str| Tunnel::parse(direction, text);
+    let mut reading = Reading::default();
+    reading.all("--tunnel-out", tunnel_out, mapping(Direction::Out));
+    reading.all("--tunnel-in", tunnel_in, mapping(Direction::In));
+    reading.all("--dynamic", dynamic, |text| {
+        Ok(vec![Tunnel::dynamic(text)?])
+    });
+    reading.mistakes.or(reading.tunnels)
 }
 
 /// What a server's clients may reach.

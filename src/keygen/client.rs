@@ -19,7 +19,10 @@ pub(super) fn key(dir: &Path, force: bool, name: &str, days: u32) -> Result<()> 
     let fingerprint = Fingerprint::of(certificate.der());
     let path = path.display();
     eprintln!("{path} is for the client alone: rstun client --identity {path}");
-    print_entry(name, &format!("key = \"SHA256:{fingerprint}\""));
+    print!(
+        "{}",
+        entry(name, &format!("key = \"SHA256:{fingerprint}\""))
+    );
     Ok(())
 }
 
@@ -30,12 +33,19 @@ pub(super) fn secret(dir: &Path, force: bool, name: &str) -> Result<()> {
     write(&path, &line, true, force)?;
     let path = path.display();
     eprintln!("{path} is for the client alone: rstun client --name {name} --password-file {path}");
-    print_entry(name, &format!("verifier = \"{}\"", secret.stored_key()));
+    print!("{}", entry_by_secret(name, &secret));
     Ok(())
 }
 
-fn print_entry(name: &str, credential: &str) {
-    println!("[[client]]\nname = \"{name}\"\n{credential}");
-    println!("listen = []  # such as \"tcp:127.0.0.1:8000-8999\", \"udp:0.0.0.0:51820\"");
-    println!("reach = []   # such as \"10.0.0.0/8:5432\", \"db.internal:5432\"");
+/// The entry of a client that knows this secret.
+pub fn entry_by_secret(name: &str, secret: &Password) -> String {
+    entry(name, &format!("verifier = \"{}\"", secret.stored_key()))
+}
+
+fn entry(name: &str, credential: &str) -> String {
+    format!(
+        "[[client]]\nname = \"{name}\"\n{credential}\n\
+         listen = []  # such as \"tcp:127.0.0.1:8000-8999\", \"udp:0.0.0.0:51820\"\n\
+         reach = []   # such as \"10.0.0.0/8:5432\", \"db.internal:5432\"\n"
+    )
 }

@@ -10,10 +10,9 @@ use crate::control::{Caller, Reply, Request};
 pub(super) async fn answer(caller: Caller, shared: Arc<Shared>) -> io::Result<()> {
     let (request, _) = caller.request().await?;
     match request {
-        Request::Connect { .. } => {
-            caller
-                .fail("only a client does that; this is a server")
-                .await
+        Request::Connect { .. } | Request::Tunnels | Request::Add(_) | Request::Remove { .. } => {
+            let why = "only a client does that; this is a server";
+            caller.fail(why).await
         }
         Request::Stop => {
             shared.stop.cancel();

@@ -8,19 +8,29 @@ use tracing::{debug, warn};
 
 use super::door::{Answer, Door};
 use crate::audit;
+use crate::metrics::{Login, Metrics};
 use crate::quota::Quota;
 use crate::session::{ALPN, SessionError};
 use crate::transport::{Attempt, Lost};
 
 /// Where all clients come in.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Entrance {
+    metrics: Arc<Metrics>,
     door: Mutex<Door>,
     /// Of warnings about strangers, who could fill a disk with them otherwise.
     warnings: Mutex<Quota>,
 }
 
 impl Entrance {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        Self {
+            metrics,
+            door: Mutex::default(),
+            warnings: Mutex::default(),
+        }
+    }
+
     /// Gives a client a place, or answers for want of one as far as it is answered.
     pub(super) fn receive(self: &Arc<Self>, attempt: Attempt) -> Option<(Attempt, Place)> {
         let from = attempt.remote_address();
@@ -38,11 +48,15 @@ impl Entrance {
             }
             Answer::Prove => attempt.retry(),
             Answer::Wait(wait) => {
+                self.metrics.login(Login::TurnedAway);
                 debug!("{from}: turned away for {} s more", wait.as_secs());
                 attempt.refuse();
             }
             // Whoever is not answered asks again.
-            Answer::Full => attempt.ignore(),
+            Answer::Full => {
+                self.metrics.login(Login::Full);
+                attempt.ignore();
+            }
         }
         None
     }
@@ -66,6 +80,8 @@ impl Place {
     /// wait if that happens too often.
     pub(super) fn fail(&self, error: Option<&SessionError>) {
         let from = self.from;
+        let metrics = &self.entrance.metrics;
+        metrics.login(error.map_or(Login::TimedOut, SessionError::kind));
         match error {
             Some(SessionError::Lost(Lost::Version)) => {
                 let ours = String::from_utf8_lossy(ALPN);
@@ -83,6 +99,7 @@ impl Place {
         }
         let wait = lock(&self.entrance.door).fail(from.ip(), Instant::now());
         if let Some(wait) = wait {
+            metrics.penalty();
             self.warn(|from| audit::penalty(from, wait));
         }
     }

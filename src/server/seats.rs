@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::session::{Former, Inheritance, Instance, Newcomer, PROBE, Summons};
+use crate::session::{Former, Inheritance, Instance, MakeRoom, Newcomer, PROBE, Summons};
 
 /// Whose a session is: an identity's, and one process's among those that log in as it.
 type Owner = (String, Instance);
@@ -57,11 +57,20 @@ impl Seats {
                 Inheritance::default()
             }
             (Some(former), Former::Retires) => tokio::select! {
-                inheritance = former.summons.hand_over.take() => inheritance,
+                inheritance = former.summons.succession.inherit() => inheritance,
                 () = former.gone.cancelled() => Inheritance::default(),
             },
         };
         (seat, inheritance)
+    }
+
+    /// All other sessions of the same identity.
+    fn others(&self, (identity, _): &Owner, taken: &Taken) -> Vec<Taken> {
+        let seats = self.lock();
+        let others = seats.iter().filter(|((theirs, _), other)| {
+            theirs == identity && !Arc::ptr_eq(&other.summons, &taken.summons)
+        });
+        others.map(|(_, taken)| taken.clone()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Owner, Taken>> {
@@ -75,28 +84,26 @@ impl Seat {
         &self.taken.summons
     }
 
-    /// Has all other sessions of the same identity see whether their clients live, and waits until
-    /// those that do not are gone: not much longer than a probe takes.
-    pub(super) async fn bury_the_dead(&self) {
-        let (identity, _) = &self.owner;
-        let others: Vec<_> = {
-            let seats = self.seats.lock();
-            let others = seats.iter().filter(|((theirs, _), taken)| {
-                theirs == identity && !Arc::ptr_eq(&taken.summons, &self.taken.summons)
-            });
-            others.map(|(_, taken)| taken.clone()).collect()
-        };
-        for other in &others {
-            other.summons.probe.notify_one();
-        }
-        let all_gone = async {
-            for other in &others {
-                other.gone.cancelled().await;
-            }
-        };
-        // Those that are not gone by then live.
-        let _ = timeout(PROBE + CLEARING, all_gone).await;
+    /// How those of the client's other sessions are ended that are dead.
+    pub(super) fn make_room(&self) -> MakeRoom {
+        let (seats, owner, taken) = (self.seats.clone(), self.owner.clone(), self.taken.clone());
+        MakeRoom::new(move || Box::pin(bury_the_dead(seats.others(&owner, &taken))))
     }
+}
+
+/// Has sessions see whether their clients live, and waits until those that do not are gone: not much
+/// longer than a probe takes.
+async fn bury_the_dead(others: Vec<Taken>) {
+    for other in &others {
+        other.summons.probe.notify_one();
+    }
+    let all_gone = async {
+        for other in &others {
+            other.gone.cancelled().await;
+        }
+    };
+    // Those that are not gone by then live.
+    let _ = timeout(PROBE + CLEARING, all_gone).await;
 }
 
 impl Drop for Seat {

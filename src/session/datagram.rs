@@ -9,7 +9,6 @@ mod association;
 mod opened;
 mod reassembly;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -22,11 +21,13 @@ use tracing::debug;
 use self::accepted::Accepted;
 use self::opened::Opened;
 use self::reassembly::{Piece, Reassembly};
-use super::dial::Dialed;
+use super::counted::Counted;
+use super::dial::Dialing;
 use super::flow::FlowError;
-use crate::access::{Held, Identity};
+use crate::access::Identity;
+use crate::metrics::{self, Dropped, Kind};
 use crate::pace::Way;
-use crate::transport::Connection;
+use crate::transport::{Connection, Stats};
 use crate::wire::{Carried, Content, Datagram, Envelope, FlowId, Word};
 
 pub use association::Association;
@@ -45,8 +46,8 @@ const QUIET: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Datagrams {
     connection: Connection,
-    /// What the peer may have dialed here, by the tunnel's number.
-    dialed: Arc<HashMap<u32, Dialed>>,
+    /// What the peer may have dialed here.
+    dialing: Arc<Dialing>,
     /// Silence after which a flow is over, unless it says something else itself.
     idle: Duration,
     /// A flow that is silent is as good as ended, so nobody waits for these tasks to finish.
@@ -73,6 +74,12 @@ struct Count {
     /// Datagrams given to the connection, and taken from it.
     given: u64,
     taken: u64,
+    /// Of those given, the ones that were dropped, as of when none waited.
+    unsent: u64,
+    /// Of those that have come, the ones that had not been taken when this was last looked at, and the
+    /// ones that never will be.
+    missing: u64,
+    unread: u64,
     /// Packets that a socket or a queue of this side had no room for.
     no_room: u64,
     /// Datagrams that were none of the protocol's.
@@ -84,14 +91,14 @@ struct Count {
 impl Datagrams {
     pub(super) fn new(
         connection: Connection,
-        dialed: Arc<HashMap<u32, Dialed>>,
+        dialing: Arc<Dialing>,
         idle: Duration,
         token: CancellationToken,
         identity: Option<Arc<Identity>>,
     ) -> Self {
         Self {
             connection,
-            dialed,
+            dialing,
             idle,
             tasks: TaskTracker::new(),
             token,
@@ -100,10 +107,11 @@ impl Datagrams {
         }
     }
 
-    /// Takes room for a flow, where somebody counts them.
-    pub(super) fn hold(&self) -> Result<Option<Held>, FlowError> {
+    /// Counts a flow as one of a tunnel, and of its client where those are limited.
+    pub(super) fn count(&self, tunnel: &Arc<metrics::Tunnel>) -> Result<Counted, FlowError> {
         let held = |identity: &Arc<Identity>| identity.take_flow().ok_or(FlowError::TooMany);
-        self.identity.as_ref().map(held).transpose()
+        let held = self.identity.as_ref().map(held).transpose()?;
+        Ok(Counted::new(tunnel, held))
     }
 
     /// Whether so many bytes may go now: packets that are too fast are lost, as they would be on any
@@ -131,25 +139,43 @@ impl Datagrams {
     pub(super) async fn end(&self) {
         self.tasks.close();
         self.tasks.wait().await;
-        let (sent, received) = self.connection.datagrams();
-        let flows = self.flows();
-        let Count {
-            given,
-            taken,
-            no_room,
-            malformed,
-            too_fast,
-        } = flows.count;
+        let stats = self.connection.stats();
+        let given = self.flows().count.given;
+        let received = stats.datagrams_received;
         if given + received > 0 {
+            let dropped = self.dropped(&stats);
+            let dropped: Vec<_> = dropped
+                .iter()
+                .map(|(at, n)| format!("{} {n}", at.name()))
+                .collect();
             debug!(
-                "datagrams: {given} to send, {} dropped before they left; {received} received, {} \
-                 dropped, {malformed} malformed; {no_room} packets found no room here, {too_fast} \
-                 were too fast, {} stayed incomplete",
-                given.saturating_sub(sent),
-                received.saturating_sub(taken),
-                flows.reassembly.dropped(),
+                "datagrams: {given} to send, {received} received; dropped: {}",
+                dropped.join(", ")
             );
         }
+    }
+
+    /// Datagrams, and packets in them, that were lost on this side so far.
+    pub(super) fn dropped(&self, stats: &Stats) -> Vec<(Dropped, u64)> {
+        let flows = &mut *self.flows();
+        let count = &mut flows.count;
+        // What still waits is not lost.
+        if !stats.datagrams_wait {
+            let unsent = count.given.saturating_sub(stats.datagrams_sent);
+            count.unsent = count.unsent.max(unsent);
+        }
+        // Some may be about to be taken now, and others at another time.
+        let missing = stats.datagrams_received.saturating_sub(count.taken);
+        let lost = missing.min(std::mem::replace(&mut count.missing, missing));
+        count.unread = count.unread.max(lost);
+        vec![
+            (Dropped::Unsent, count.unsent),
+            (Dropped::Unread, count.unread),
+            (Dropped::NoRoom, count.no_room),
+            (Dropped::TooFast, count.too_fast),
+            (Dropped::Incomplete, flows.reassembly.dropped()),
+            (Dropped::Malformed, count.malformed),
+        ]
     }
 
     fn flows(&self) -> MutexGuard<'_, Flows> {
@@ -169,9 +195,10 @@ impl Datagrams {
         }
     }
 
-    /// Sends packets of one size.
+    /// Sends packets of one size, which are counted for their flow unless they are too fast.
     fn send<P: AsRef<[u8]>>(
         &self,
+        flow: &Counted,
         count: &mut Count,
         envelope: &Envelope<'_>,
         fragmented: &mut u16,
@@ -183,6 +210,7 @@ impl Datagrams {
             count.too_fast += packets.len() as u64;
             return;
         }
+        flow.sent(size * packets.len());
         let mut send = |datagram| {
             count.given += 1;
             self.connection.send_datagram(datagram);

@@ -3,31 +3,73 @@
 use std::collections::HashMap;
 use std::future::pending;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::vec::IntoIter;
 
 use bytes::Bytes;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::{Span, debug};
 
+use super::counted::Counted;
 use super::flow::{OPENING, TUNNEL};
 use super::guest::Guest;
 use super::local::Complaints;
-use crate::access::{Access, Held, is_bench};
+use crate::access::{Access, is_bench};
 use crate::connector::{self, DialError};
+use crate::metrics;
 use crate::relay::relay;
 use crate::socket::{Socket, UdpPort};
 use crate::transport::{Receiver, ResetCode, Sender};
 use crate::tunnel::{HostPort, Target};
 use crate::wire::{CONNECTED, Decoded, FlowHeader, NO_TUNNEL};
 
+/// What the peer may have dialed here as of now, by the tunnel's number.
+#[derive(Debug)]
+pub(super) struct Dialing(Mutex<HashMap<u32, Arc<Dialed>>>);
+
+impl Dialing {
+    pub(super) fn new(dialed: impl IntoIterator<Item = (u32, Dialed)>) -> Self {
+        let dialed = dialed.into_iter().map(|(n, dialed)| (n, Arc::new(dialed)));
+        Self(Mutex::new(dialed.collect()))
+    }
+
+    /// Adds one, of a number that never was there.
+    pub(super) fn insert(&self, number: u32, dialed: Dialed) {
+        self.lock().insert(number, Arc::new(dialed));
+    }
+
+    /// The tunnel of this number.
+    pub(super) fn get(&self, number: u32) -> Option<Arc<Dialed>> {
+        self.lock().get(&number).cloned()
+    }
+
+    /// The tunnel that a flow's header means.
+    pub(super) fn find(&self, header: &FlowHeader) -> Option<Arc<Dialed>> {
+        match header {
+            FlowHeader::Fixed(number) | FlowHeader::Asked(number, _) => self.get(*number),
+        }
+    }
+
+    /// Takes one out. Its flows go on.
+    pub(super) fn remove(&self, number: u32) -> Option<Arc<Dialed>> {
+        self.lock().remove(&number)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, Arc<Dialed>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A tunnel whose targets this side dials.
 #[derive(Debug)]
 pub(super) struct Dialed {
-    name: String,
+    pub(super) count: Arc<metrics::Tunnel>,
     target: Target,
     /// The client that it is for, which bounds the targets; none where the tunnel is our own.
     guest: Option<Arc<Guest>>,
+    /// Breaks its flows where it is our own, for a client need not say so.
+    closed: CancellationToken,
     complaints: Complaints,
 }
 
@@ -35,18 +77,28 @@ pub(super) struct Dialed {
 pub(super) type Refusal = (ResetCode, String);
 
 impl Dialed {
-    pub(super) fn new(name: String, target: Target, guest: Option<Arc<Guest>>) -> Self {
+    pub(super) fn new(
+        count: Arc<metrics::Tunnel>,
+        target: Target,
+        guest: Option<Arc<Guest>>,
+    ) -> Self {
         Self {
-            name,
+            count,
             target,
             guest,
+            closed: CancellationToken::new(),
             complaints: Complaints::default(),
         }
     }
 
+    /// Breaks its flows, where it is our own tunnel.
+    pub(super) fn close(&self) {
+        self.closed.cancel();
+    }
+
     /// What stands for flows of a client's own, with the number that goes with them.
-    pub(super) fn without_tunnel(guest: Arc<Guest>) -> (u32, Self) {
-        let dialed = Self::new("rstun connect".into(), Target::Asked, Some(guest));
+    pub(super) fn without_tunnel(count: Arc<metrics::Tunnel>, guest: Arc<Guest>) -> (u32, Self) {
+        let dialed = Self::new(count, Target::Asked, Some(guest));
         (NO_TUNNEL, dialed)
     }
 
@@ -122,7 +174,8 @@ impl Dialed {
     /// Waits until a target that was dialed may not be reached any more, and says why. Cancel-safe.
     pub(super) async fn barred(&self, target: &Target, dialed: Option<SocketAddr>) -> Refusal {
         let Some(guest) = &self.guest else {
-            return pending().await;
+            self.closed.cancelled().await;
+            return (ResetCode::Broken, "the tunnel was closed".to_owned());
         };
         let mut changes = guest.identity.changes();
         loop {
@@ -138,28 +191,27 @@ impl Dialed {
 
     /// Logs that a target was not reached, or may not be any more.
     pub(super) fn complain(&self, target: &Target, code: ResetCode, why: &str) {
-        if code == ResetCode::NotAllowed {
-            self.deny(target, why);
+        match code {
+            ResetCode::NotAllowed => self.deny(target, why),
+            // As it was told to.
+            ResetCode::Broken => return debug!("cut: {why}"),
+            _ => {}
         }
-        let name = &self.name;
+        self.count.refuse(code.into());
         self.complaints
-            .say(|| format!("{name}: cannot reach {target}: {why}"));
+            .say(&self.count, || format!("cannot reach {target}: {why}"));
     }
 }
 
-/// The tunnel and the target that a flow's header means.
-pub(super) fn find<'a>(
-    header: &'a FlowHeader,
-    dialed: &'a HashMap<u32, Dialed>,
-) -> Option<(&'a Dialed, &'a Target)> {
-    let (number, asked) = match header {
-        FlowHeader::Fixed(number) => (number, None),
-        FlowHeader::Asked(number, target) => (number, Some(target)),
-    };
-    let dialed = dialed.get(number)?;
-    match (&dialed.target, asked) {
-        (Target::Asked, Some(target)) | (target, None) => Some((dialed, target)),
-        (_, Some(_)) => None,
+impl Dialed {
+    /// The target that the header of a flow through this tunnel means.
+    pub(super) fn target<'a>(&'a self, header: &'a FlowHeader) -> Option<&'a Target> {
+        match (&self.target, header) {
+            (Target::Asked, FlowHeader::Asked(_, target)) | (target, FlowHeader::Fixed(_)) => {
+                Some(target)
+            }
+            (_, FlowHeader::Asked(..)) => None,
+        }
     }
 }
 
@@ -175,22 +227,28 @@ fn explain(error: DialError) -> Refusal {
 }
 
 /// Reads the header of a peer's stream, and connects it to its target.
-pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialed: &HashMap<u32, Dialed>) {
+pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialing: &Dialing) {
     let header = match timeout(OPENING, read_header(&mut rx)).await {
         Ok(Some(header)) => header,
         _ => return refuse(tx, rx, ResetCode::BadHeader),
     };
-    let Some((dialed, target)) = find(&header, dialed) else {
+    let dialed = dialing.find(&header);
+    let found = dialed.as_ref();
+    let Some((dialed, target)) = found.and_then(|it| Some((it, it.target(&header)?))) else {
         return refuse(tx, rx, ResetCode::NotAllowed);
     };
-    Span::current().record(TUNNEL, &dialed.name);
+    Span::current().record(TUNNEL, &dialed.count.text);
     let held = match &dialed.guest {
         None => None,
         Some(guest) => match guest.identity.take_flow() {
-            None => return refuse(tx, rx, ResetCode::TooMany),
+            None => {
+                dialed.count.refuse(metrics::Refusal::TooMany);
+                return refuse(tx, rx, ResetCode::TooMany);
+            }
             held => held,
         },
     };
+    let counted = Counted::new(&dialed.count, held);
     let socket = tokio::select! {
         // In a box, for it is larger than what comes after it, and soon over.
         socket = Box::pin(dialed.dial(target)) => socket,
@@ -208,11 +266,10 @@ pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialed: &HashMap<u3
     if asked && tx.write(Bytes::from_static(&[CONNECTED])).await.is_err() {
         return;
     }
-    let pace = held.as_ref().map(Held::pace);
     let peer = socket.peer_addr();
     tokio::select! {
         biased;
-        outcome = relay(socket, tx, rx, pace) => match outcome {
+        outcome = relay(socket, tx, rx, counted.pace(), &counted) => match outcome {
             Ok(()) => debug!("done"),
             Err(e) => debug!("{e}"),
         },

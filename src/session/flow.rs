@@ -2,31 +2,35 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, debug, debug_span, field};
 
+use super::changes::Change;
+use super::counted::Counted;
 use super::datagram::{Association, Datagrams, Tunnel};
 use super::http::Stream;
+use super::lanes::Lanes;
 use super::local::{Local, Speaks};
 use super::{http, socks5};
-use crate::access::Held;
 use crate::listener::{Listener, UdpListener, Visitor};
+use crate::metrics::{Look, Probe};
 use crate::proxy::socks5::Malformed;
 use crate::relay::{Broken, relay};
 use crate::socket::Socket;
 use crate::transport::{Connection, Description, Receiver, ResetCode, Sender, StreamError};
 use crate::tunnel::{ProxyHeader, Target};
-use crate::wire::{CONNECTED, FlowHeader};
+use crate::wire::{CONNECTED, FlowHeader, NO_TUNNEL};
 
 /// Longest that a visitor waits for the peer to allow one more stream, and that a peer may take to
 /// send a flow's header.
@@ -93,6 +97,18 @@ pub struct Opener {
     token: CancellationToken,
     draining: CancellationToken,
     deaf: watch::Receiver<bool>,
+    shared: Arc<Shared>,
+}
+
+/// What all openers of a session share; apart, for each flow has an opener.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// What the flows of each tunnel have in common.
+    pub(super) lanes: Lanes,
+    /// What the client wants changed.
+    pub(super) changes: mpsc::Sender<Change>,
+    /// What stands for flows of no tunnel.
+    pub(super) without: Local,
 }
 
 impl Opener {
@@ -103,6 +119,7 @@ impl Opener {
         token: CancellationToken,
         draining: CancellationToken,
         deaf: watch::Receiver<bool>,
+        shared: Shared,
     ) -> Self {
         Self {
             connection,
@@ -111,7 +128,12 @@ impl Opener {
             token,
             draining,
             deaf,
+            shared: Arc::new(shared),
         }
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// Whether this is of the same session as another.
@@ -141,6 +163,11 @@ impl Opener {
         if deaf.wait_for(|deaf| *deaf == wanted).await.is_err() {
             std::future::pending().await
         }
+    }
+
+    /// The peer's address as of now.
+    pub fn remote_address(&self) -> SocketAddr {
+        self.connection.remote_address()
     }
 
     /// The time to the peer and back, as of now.
@@ -178,8 +205,9 @@ impl Opener {
         let carry = self
             .datagrams
             .carry_all(tunnel, &listener.port, listener.timeout);
-        let carry = self.draining.run_until_cancelled(carry);
-        self.token.run_until_cancelled(carry).await;
+        let lane = self.shared.lanes.get(number);
+        let carry = lane.draining.run_until_cancelled(carry);
+        lane.token.run_until_cancelled(carry).await;
     }
 
     /// Carries one visitor through the tunnel of this number, in a task of the session's.
@@ -189,12 +217,18 @@ impl Opener {
         tunnel: &Arc<Local>,
         visitor: Visitor,
     ) -> JoinHandle<Result<(), FlowError>> {
-        let (opener, tunnel) = (self.clone(), tunnel.clone());
-        let token = self.token.clone();
+        let lane = self.shared.lanes.get(number);
+        let (token, counted) = (lane.token.clone(), lane.flows.token());
+        let opener = Self {
+            token: lane.token,
+            draining: lane.draining,
+            ..self.clone()
+        };
+        let tunnel = tunnel.clone();
         let span = span();
         span.record(TUNNEL, &tunnel.name);
         let carried = async move {
-            let from = visitor.from;
+            let (from, _counted) = (visitor.from, counted);
             // A future holds what it is given a second time; in a box that costs a pointer.
             let flow = Box::pin(opener.serve(number, &tunnel, visitor));
             let outcome = token.run_until_cancelled(flow).await;
@@ -214,8 +248,8 @@ impl Opener {
         // In boxes of their own, for every flow would have room for the largest of these otherwise.
         match &tunnel.speaks {
             Speaks::Anything(proxy) => {
-                let held = self.datagrams.hold()?;
-                carry(&self.connection, number, *proxy, visitor, held).await
+                let counted = self.datagrams.count(&tunnel.count)?;
+                carry(&self.connection, number, *proxy, visitor, counted).await
             }
             Speaks::Socks5(auth) => {
                 Box::pin(socks5::serve(
@@ -228,7 +262,14 @@ impl Opener {
                 .await
             }
             Speaks::Http(auth) => {
-                Box::pin(http::serve(Some(self), number, auth.as_ref(), visitor)).await
+                Box::pin(http::serve(
+                    Some(self),
+                    number,
+                    tunnel,
+                    auth.as_ref(),
+                    visitor,
+                ))
+                .await
             }
         }
     }
@@ -247,22 +288,31 @@ impl Opener {
         });
     }
 
-    /// Opens a flow to what a visitor asked for, through the tunnel of this number or
-    /// [`NO_TUNNEL`](super::NO_TUNNEL), and waits until the far side has reached it. Cancel-safe:
-    /// the flow is given up.
+    /// Opens a flow to what a visitor asked for, through the tunnel of this number, and waits until the
+    /// far side has reached it. Cancel-safe: the flow is given up.
     ///
     /// If it fails by [`StreamError::Reset`], the code says why.
-    pub async fn reach(&self, number: u32, target: Target) -> Result<Reached, FlowError> {
-        let held = self.datagrams.hold()?;
+    pub async fn reach(
+        &self,
+        number: u32,
+        tunnel: &Local,
+        target: Target,
+    ) -> Result<Reached, FlowError> {
+        let counted = self.datagrams.count(&tunnel.count)?;
         let (mut tx, mut rx) = open(&self.connection).await?;
         let header = FlowHeader::Asked(number, target).encode();
         tx.write(header.into()).await?;
         match timeout(ANSWER, rx.read_some(1)).await {
-            Ok(Ok(Some(answer))) if answer[..] == [CONNECTED] => Ok(Reached { tx, rx, held }),
+            Ok(Ok(Some(answer))) if answer[..] == [CONNECTED] => Ok(Reached { tx, rx, counted }),
             Ok(Ok(_)) => Err(StreamError::Reset(ResetCode::Broken).into()),
             Ok(Err(e)) => Err(e.into()),
             Err(_) => Err(StreamError::Reset(ResetCode::TimedOut).into()),
         }
+    }
+
+    /// The same without a tunnel, for the client's own sake.
+    pub async fn connect(&self, target: Target) -> Result<Reached, FlowError> {
+        self.reach(NO_TUNNEL, &self.shared.without, target).await
     }
 
     /// Opens a UDP flow to a target ([`Target::Udp`]) that a visitor asked for, through the tunnel
@@ -285,12 +335,29 @@ impl Opener {
     }
 }
 
+impl Probe for Opener {
+    fn look(&self) -> Look {
+        let stats = self.connection.stats();
+        Look {
+            from: self.connection.remote_address(),
+            transport: stats.transport,
+            rtt: stats.rtt,
+            mtu: stats.udp_payload.into(),
+            cwnd: stats.window,
+            packets: [stats.packets_sent, stats.packets_lost],
+            deaf: self.is_deaf(),
+            draining: !self.is_open(),
+            dropped: self.datagrams.dropped(&stats),
+        }
+    }
+}
+
 /// A flow whose target has been reached.
 #[derive(Debug)]
 pub struct Reached {
     tx: Sender,
     rx: Receiver,
-    held: Option<Held>,
+    counted: Counted,
 }
 
 impl Reached {
@@ -299,26 +366,29 @@ impl Reached {
         while !early.is_empty() {
             let room = self.tx.allowance().await.min(early.len());
             self.tx.write(early.split_to(room)).await?;
+            self.counted.sent(room);
         }
         Ok(())
     }
 
     /// As bytes to read and write.
     pub(super) fn into_stream(self) -> Stream {
-        Stream::new(self.tx, self.rx, self.held)
+        Stream::new(self.tx, self.rx, self.counted)
     }
 
     /// Carries a visitor to its end. Not cancel-safe: the flow is broken.
     pub async fn carry(self, visitor: Socket) -> Result<(), FlowError> {
-        let pace = self.held.as_ref().map(Held::pace);
-        Ok(relay(visitor, self.tx, self.rx, pace).await?)
+        let counted = &self.counted;
+        Ok(relay(visitor, self.tx, self.rx, counted.pace(), counted).await?)
     }
 }
 
 impl From<Stream> for Reached {
     fn from(stream: Stream) -> Self {
-        let Stream { tx, rx, held, .. } = stream;
-        Self { tx, rx, held }
+        let Stream {
+            tx, rx, counted, ..
+        } = stream;
+        Self { tx, rx, counted }
     }
 }
 
@@ -328,13 +398,14 @@ async fn carry(
     number: u32,
     proxy: Option<ProxyHeader>,
     visitor: Visitor,
-    held: Option<Held>,
+    counted: Counted,
 ) -> Result<(), FlowError> {
     let (mut tx, rx) = open(connection).await?;
-    tx.write(first_packet(number, proxy, &visitor)?).await?;
+    let (packet, early) = first_packet(number, proxy, &visitor)?;
+    tx.write(packet).await?;
+    counted.sent(early);
     debug!("{} arrived", visitor.from);
-    let pace = held.as_ref().map(Held::pace);
-    Ok(relay(visitor.socket, tx, rx, pace).await?)
+    Ok(relay(visitor.socket, tx, rx, counted.pace(), &counted).await?)
 }
 
 async fn open(connection: &Connection) -> Result<(Sender, Receiver), FlowError> {
@@ -345,10 +416,15 @@ async fn open(connection: &Connection) -> Result<(Sender, Receiver), FlowError> 
     }
 }
 
-/// A flow's header with what the visitor has sent already, so that both make one packet.
+/// A flow's header with what the visitor has sent already, so that both make one packet, and how many
+/// bytes that is.
 ///
 /// Fails for a visitor that has broken off: the system tells that once, and shows an end from then on.
-fn first_packet(number: u32, proxy: Option<ProxyHeader>, visitor: &Visitor) -> io::Result<Bytes> {
+fn first_packet(
+    number: u32,
+    proxy: Option<ProxyHeader>,
+    visitor: &Visitor,
+) -> io::Result<(Bytes, usize)> {
     let mut early = [0; FIRST_BYTES];
     let n = visitor.socket.read_at_once(&mut early)?;
     let mut packet = FlowHeader::Fixed(number).encode();
@@ -356,5 +432,5 @@ fn first_packet(number: u32, proxy: Option<ProxyHeader>, visitor: &Visitor) -> i
         packet.extend(visitor.introduction(version));
     }
     packet.extend_from_slice(&early[..n]);
-    Ok(packet.into())
+    Ok((packet.into(), n))
 }

@@ -1,18 +1,22 @@
-//! A client as the server sees it for as long as its session lasts: who it is, and what it was given.
+//! A client as the server sees it for as long as its session lasts: who it is, and what it has been
+//! given.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::welcome::{Unreachable, may_reach};
+use super::succession::Inheritance;
+use super::welcome::{MakeRoom, Opened, Unreachable, may_reach};
 use crate::access::{Access, Held, Identity};
 use crate::audit;
+use crate::metrics::Account;
 use crate::quota::Quota;
-use crate::tunnel::Half;
-use crate::wire::Request;
+use crate::tunnel::{Half, MAX_TUNNELS};
+use crate::wire::{Grant, Request};
 
 /// A client whose tunnels are up.
 #[derive(Debug)]
@@ -20,13 +24,30 @@ pub(super) struct Guest {
     pub(super) identity: Arc<Identity>,
     /// Where it logged in from.
     pub(super) from: SocketAddr,
-    tunnels: Vec<Request>,
-    /// What it may do, as far as that has changed since it was given its tunnels.
+    /// What it has, by the tunnel's number.
+    tunnels: Mutex<BTreeMap<u32, Given>>,
+    /// What it may do, as far as that has changed since it was given its first tunnels.
     changes: watch::Receiver<Arc<Access>>,
     /// Of what it was denied: it could fill a disk with that otherwise.
     denials: Mutex<Quota>,
-    /// Its tunnels' places among those of its identity; none once they are another session's.
-    held: Mutex<Option<Held>>,
+    make_room: MakeRoom,
+}
+
+/// A tunnel that a client has.
+#[derive(Debug)]
+struct Given {
+    request: Request,
+    /// Its place among the tunnels of the client's identity; none once it is another session's.
+    held: Option<Held>,
+}
+
+/// What a client has asked for while its session ran, and what it gets.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) request: Request,
+    pub(super) opened: Opened,
+    /// By what it was decided.
+    access: Arc<Access>,
 }
 
 impl Guest {
@@ -35,40 +56,104 @@ impl Guest {
         from: SocketAddr,
         tunnels: Vec<Request>,
         changes: watch::Receiver<Arc<Access>>,
-        held: Held,
+        mut held: Held,
+        make_room: MakeRoom,
     ) -> Self {
-        for tunnel in &tunnels {
-            audit::tunnel_up(identity.name(), from, &tunnel.to_string());
-        }
-        Self {
+        let guest = Self {
             identity,
             from,
-            tunnels,
+            tunnels: Mutex::default(),
             changes,
             denials: Mutex::default(),
-            held: Mutex::new(Some(held)),
+            make_room,
+        };
+        for request in tunnels {
+            if let Some(held) = held.split() {
+                guest.give(request, held);
+            }
+        }
+        guest
+    }
+
+    fn give(&self, request: Request, held: Held) {
+        audit::tunnel_up(self.identity.name(), self.from, &request.to_string());
+        let held = Some(held);
+        let given = Given { request, held };
+        lock(&self.tunnels).insert(given.request.number, given);
+    }
+
+    /// Gives its tunnels up, which another session of the same client's goes on with. What they reach
+    /// is still for flows that are open.
+    pub(super) fn retire(&self) {
+        for given in lock(&self.tunnels).values_mut() {
+            if given.held.take().is_some() {
+                let tunnel = given.request.to_string();
+                audit::tunnel_down(self.identity.name(), self.from, &tunnel);
+            }
         }
     }
 
-    /// Gives its tunnels up, which another session of the same client goes on with.
-    pub(super) fn retire(&self) {
-        let held = self
-            .held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if held.is_none() {
-            return;
+    /// Whether a tunnel of this number is open.
+    pub(super) fn has(&self, number: u32) -> bool {
+        lock(&self.tunnels).contains_key(&number)
+    }
+
+    /// Takes a tunnel from it, and tells what it was called if it had it.
+    pub(super) fn take(&self, number: u32) -> Option<String> {
+        let given = lock(&self.tunnels).remove(&number)?;
+        let text = given.request.to_string();
+        if given.held.is_some() {
+            audit::tunnel_down(self.identity.name(), self.from, &text);
         }
-        for tunnel in &self.tunnels {
-            audit::tunnel_down(self.identity.name(), self.from, &tunnel.to_string());
+        Some(text)
+    }
+
+    /// Opens what the client asks for, as far as it may have it: as at its login.
+    pub(super) async fn open(self: Arc<Self>, request: Request, account: Arc<Account>) -> Asked {
+        let mut access = self.identity.access();
+        let requests = std::slice::from_ref(&request);
+        let open = async |access: &Access| {
+            let none = &mut Inheritance::default();
+            Opened::new(&self.identity, access, account.clone(), requests, none).await
+        };
+        let mut opened = if lock(&self.tunnels).len() < MAX_TUNNELS {
+            open(&access).await
+        } else {
+            let why = format!("a client may have {MAX_TUNNELS} tunnels at a time");
+            let mut opened = Opened::none(account.clone());
+            opened.grants.push(Grant::Refused(why));
+            opened
+        };
+        if opened.taken {
+            drop(opened);
+            self.make_room.make().await;
+            access = self.identity.access();
+            opened = open(&access).await;
         }
+        Asked {
+            request,
+            opened,
+            access,
+        }
+    }
+
+    /// Gives the client what has been opened for it, unless what it may do has changed meanwhile:
+    /// then that is to be asked for again.
+    pub(super) fn settle(&self, asked: &mut Asked) -> Result<(), Again> {
+        if !Arc::ptr_eq(&asked.access, &self.identity.access()) {
+            return Err(Again);
+        }
+        match (asked.opened.grants.first(), asked.opened.held.take()) {
+            (Some(Grant::Refused(why)), _) => self.deny(&asked.request.to_string(), why),
+            (_, Some(held)) => self.give(asked.request.clone(), held),
+            (_, None) => {}
+        }
+        Ok(())
     }
 
     /// Keeps for the audit what the client asked for and may not have, unless that was much of late.
     pub(super) fn deny(&self, what: &str, why: &str) {
-        let mut denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(left_out) = denials.take(Instant::now()) else {
+        let Some(left_out) = lock(&self.denials).take(Instant::now()) else {
             return;
         };
         let name = self.identity.name();
@@ -97,14 +182,21 @@ impl Guest {
     }
 
     async fn may_stay(&self, access: &Access) -> Result<(), String> {
-        if self.tunnels.len() > access.max_tunnels {
+        let tunnels: Vec<_> = {
+            let tunnels = lock(&self.tunnels);
+            tunnels
+                .values()
+                .map(|given| given.request.half.clone())
+                .collect()
+        };
+        if tunnels.len() > access.max_tunnels {
             return Err(format!(
                 "the client may have {} tunnels",
                 access.max_tunnels
             ));
         }
-        for tunnel in &self.tunnels {
-            match &tunnel.half {
+        for half in &tunnels {
+            match half {
                 Half::Dial(target) => match may_reach(access, target).await {
                     Err(Unreachable::Unlisted(why)) => return Err(why),
                     // Its name may resolve again, and each flow is looked at then.
@@ -117,8 +209,23 @@ impl Guest {
     }
 }
 
+impl Asked {
+    /// Takes back what has been opened, if it has.
+    pub(super) fn refuse(&mut self, why: &str) {
+        self.opened = Opened::none(self.opened.account.clone());
+        self.opened.grants.push(Grant::Refused(why.to_owned()));
+    }
+}
+
+/// What was decided does not hold any more.
+pub(super) struct Again;
+
 impl Drop for Guest {
     fn drop(&mut self) {
         self.retire();
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

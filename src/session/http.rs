@@ -25,6 +25,7 @@ use tokio::sync::oneshot;
 
 pub(super) use self::stream::Stream;
 use super::flow::{FlowError, Opener, Reached};
+use super::local::Local;
 use crate::listener::{Origin, Visitor};
 use crate::proxy::http::{self as heads, Refusal};
 use crate::relay::Broken;
@@ -49,6 +50,7 @@ type Upgraded = client::Parts<TokioIo<Stream>>;
 pub(super) async fn serve(
     opener: Option<&Opener>,
     number: u32,
+    tunnel: &Local,
     auth: Option<&Credentials>,
     visitor: Visitor,
 ) -> Result<(), FlowError> {
@@ -56,6 +58,7 @@ pub(super) async fn serve(
     let proxy = Proxy {
         opener,
         number,
+        tunnel,
         auth,
         from,
         next: Mutex::default(),
@@ -106,6 +109,7 @@ pub(super) async fn serve(
 struct Proxy<'a> {
     opener: Option<&'a Opener>,
     number: u32,
+    tunnel: &'a Local,
     auth: Option<&'a Credentials>,
     from: Origin,
     next: Mutex<Next>,
@@ -169,7 +173,7 @@ impl Proxy<'_> {
 
     async fn reach(&self, target: Target) -> Result<Reached, Refusal> {
         let reached = match self.opener {
-            Some(opener) => opener.reach(self.number, target).await,
+            Some(opener) => opener.reach(self.number, self.tunnel, target).await,
             None => Err(FlowError::NoSession),
         };
         reached.map_err(|e| explain(&e))

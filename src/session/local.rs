@@ -9,6 +9,7 @@ use tracing::{debug, warn};
 use super::flow::FlowError;
 use super::{http, socks5};
 use crate::listener::{Origin, Visitor};
+use crate::metrics::{self, Refusal};
 use crate::relay::Broken;
 use crate::transport::{ResetCode, StreamError};
 use crate::tunnel::{Credentials, Listen, ProxyHeader};
@@ -21,6 +22,7 @@ const QUIET: Duration = Duration::from_secs(1);
 pub struct Local {
     pub(super) name: String,
     pub(super) speaks: Speaks,
+    pub(super) count: Arc<metrics::Tunnel>,
     complaints: Complaints,
 }
 
@@ -37,8 +39,8 @@ pub(super) enum Speaks {
 
 impl Local {
     /// A tunnel to carry those through who arrive there, each introduced to its target by such a
-    /// header if one is wanted.
-    pub fn new(name: String, listen: &Listen, proxy: Option<ProxyHeader>) -> Self {
+    /// header if one is wanted, and counted.
+    pub fn new(count: Arc<metrics::Tunnel>, listen: &Listen, proxy: Option<ProxyHeader>) -> Self {
         let speaks = match listen {
             Listen::Socks5 { auth, .. } => Speaks::Socks5(auth.clone()),
             Listen::Http { auth, .. } => Speaks::Http(auth.clone()),
@@ -47,8 +49,9 @@ impl Local {
             }
         };
         Self {
-            name,
+            name: count.text.clone(),
             speaks,
+            count,
             complaints: Complaints::default(),
         }
     }
@@ -57,11 +60,12 @@ impl Local {
     pub async fn turn_away(self: &Arc<Self>, visitor: Visitor) {
         let (name, from) = (&self.name, visitor.from);
         debug!("{name}: {from}: turned away, there is no way to the far side");
+        self.count.refuse(Refusal::NoSession);
         let served = match &self.speaks {
             // Dropped, and so reset.
             Speaks::Anything(_) => return,
             Speaks::Socks5(auth) => socks5::serve(None, 0, self, auth.as_ref(), visitor).await,
-            Speaks::Http(auth) => http::serve(None, 0, auth.as_ref(), visitor).await,
+            Speaks::Http(auth) => http::serve(None, 0, self, auth.as_ref(), visitor).await,
         };
         if let Err(e) = served {
             debug!("{name}: {from}: {e}");
@@ -70,16 +74,16 @@ impl Local {
 
     /// Logs that the far side refused a flow.
     pub(super) fn tell_refused(&self, code: ResetCode) {
-        let name = &self.name;
+        self.count.refuse(code.into());
         self.complaints
-            .say(|| format!("{name}: the far side reports: {code}"));
+            .say(&self.count, || format!("the far side reports: {code}"));
     }
 
     /// Logs that a visitor was turned away.
     pub(super) fn tell_too_many(&self) {
-        let name = &self.name;
-        self.complaints
-            .say(|| format!("{name}: too many flows are open; a visitor was turned away"));
+        self.count.refuse(Refusal::TooMany);
+        let text = || "too many flows are open; a visitor was turned away".to_owned();
+        self.complaints.say(&self.count, text);
     }
 
     /// Logs how a flow ended.
@@ -93,7 +97,30 @@ impl Local {
             {
                 self.tell_refused(*code);
             }
-            Err(e) => debug!("{from}: {e}"),
+            Err(e) => {
+                if let FlowError::Broken(Broken::Remote(StreamError::Reset(code))) = e
+                    && *code != ResetCode::Broken
+                {
+                    self.count.refuse((*code).into());
+                }
+                debug!("{from}: {e}");
+            }
+        }
+    }
+}
+
+impl From<ResetCode> for Refusal {
+    fn from(code: ResetCode) -> Self {
+        match code {
+            ResetCode::Refused => Self::Refused,
+            ResetCode::Broken | ResetCode::Unreachable => Self::Unreachable,
+            ResetCode::TimedOut => Self::TimedOut,
+            ResetCode::NoSuchName => Self::NoSuchName,
+            ResetCode::NotAllowed => Self::NotAllowed,
+            ResetCode::Draining => Self::Draining,
+            ResetCode::Overloaded => Self::Overloaded,
+            ResetCode::BadHeader => Self::BadHeader,
+            ResetCode::TooMany => Self::TooMany,
         }
     }
 }
@@ -105,11 +132,14 @@ pub(super) struct Complaints {
 }
 
 impl Complaints {
-    pub(super) fn say(&self, text: impl FnOnce() -> String) {
-        match self.due() {
-            true => warn!("{}", text()),
-            false => debug!("{}", text()),
+    pub(super) fn say(&self, of: &metrics::Tunnel, text: impl FnOnce() -> String) {
+        let name = &of.text;
+        if !self.due() {
+            return debug!("{name}: {}", text());
         }
+        let text = text();
+        warn!("{name}: {text}");
+        of.fault(text);
     }
 
     /// Whether there may be one now; then there may not for a while.

@@ -3,6 +3,7 @@
 //! The client's holds its proof and all of its tunnels, so that a session is up one round trip
 //! after the handshake. It is all or nothing: if one tunnel is refused there is no session.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::control::Control;
@@ -10,6 +11,7 @@ use super::welcome::Newcomer;
 use super::{Role, Session, SessionError};
 use crate::access::{ChannelBinding, Claim, Credential, Registry};
 use crate::audit;
+use crate::metrics::Account;
 use crate::transport::{CloseCode, Connection, Lost};
 use crate::tunnel::{Direction, Half, Tunnel};
 use crate::wire::{self, Former, Grant, Login, Message, Request};
@@ -26,16 +28,17 @@ pub struct LoggedIn {
     pub listening: Vec<Option<String>>,
 }
 
-/// Logs in to a server.
+/// Logs in to a server, with tunnels whose numbers rise.
 ///
-/// A UDP flow is over after `udp_idle` of silence, unless its tunnel says otherwise. It has no
-/// deadline of its own. Not cancel-safe: the connection is to be dropped.
+/// A UDP flow is over after `udp_idle` of silence, unless its tunnel says otherwise. What goes through
+/// the tunnels is counted in `account`. It has no deadline of its own. Not cancel-safe: the connection is to be dropped.
 pub async fn login(
     connection: Connection,
     credential: &Credential,
     (instance, former): (Instance, Former),
-    tunnels: &[Tunnel],
+    tunnels: &[(u32, Tunnel)],
     udp_idle: Duration,
+    account: Arc<Account>,
 ) -> Result<LoggedIn, SessionError> {
     let binding = connection.channel_binding()?;
     let mut control = Control::new(connection.open().await?);
@@ -43,7 +46,7 @@ pub async fn login(
         instance,
         former,
         credential: shown(credential, &binding),
-        tunnels: tunnels.iter().map(Request::from).collect(),
+        tunnels: tunnels.iter().map(|(n, t)| Request::new(*n, t)).collect(),
     });
     let answer = match control.write(&login).await {
         Ok(()) => control.read().await,
@@ -58,13 +61,10 @@ pub async fn login(
     };
     let mut listening = Vec::with_capacity(grants.len());
     let mut refused = Vec::new();
-    for (tunnel, grant) in tunnels.iter().zip(grants) {
-        match (tunnel.direction, grant) {
-            (_, Grant::Refused(why)) => refused.push((tunnel.to_string(), why)),
-            (Direction::Out, Grant::Open) => listening.push(None),
-            (Direction::In, Grant::Listening(addr)) => listening.push(Some(addr.to_string())),
-            (Direction::In, Grant::Open) => listening.push(Some(tunnel.listen.to_string())),
-            (Direction::Out, Grant::Listening(_)) => return Err(SessionError::Unexpected),
+    for ((_, tunnel), grant) in tunnels.iter().zip(grants) {
+        match granted(tunnel, grant)? {
+            Ok(addr) => listening.push(addr),
+            Err(why) => refused.push((tunnel.to_string(), why)),
         }
     }
     if !refused.is_empty() {
@@ -73,15 +73,16 @@ pub async fn login(
             .await;
         return Err(SessionError::Refused(refused));
     }
-    let dialed = (0..)
-        .zip(tunnels)
+    let dialed = tunnels
+        .iter()
         .filter_map(|(number, tunnel)| match tunnel.near() {
-            Half::Dial(target) => Some((number, tunnel.to_string(), target)),
+            Half::Dial(target) => Some((*number, tunnel.to_string(), target)),
             Half::Listen(..) => None,
         });
     let listeners = Vec::new();
     let session = Session::new(
         Role::Client,
+        account,
         connection,
         control,
         dialed,
@@ -89,6 +90,20 @@ pub async fn login(
         udp_idle,
     );
     Ok(LoggedIn { session, listening })
+}
+
+/// Where the server listens for a tunnel, none for TunnelOut; or why it refuses it.
+pub(super) fn granted(
+    tunnel: &Tunnel,
+    grant: Grant,
+) -> Result<Result<Option<String>, String>, SessionError> {
+    Ok(match (tunnel.direction, grant) {
+        (_, Grant::Refused(why)) => Err(why),
+        (Direction::Out, Grant::Open) => Ok(None),
+        (Direction::In, Grant::Listening(addr)) => Ok(Some(addr.to_string())),
+        (Direction::In, Grant::Open) => Ok(Some(tunnel.listen.to_string())),
+        (Direction::Out, Grant::Listening(_)) => return Err(SessionError::Unexpected),
+    })
 }
 
 /// What a client shows for itself on one connection.

@@ -50,7 +50,7 @@ pub(super) async fn serve(
         Request::Connect(target) => {
             let (_, write) = talk.socket.split();
             let reached = tokio::select! {
-                reached = opener.reach(number, Target::Tcp(target)) => reached,
+                reached = opener.reach(number, tunnel, Target::Tcp(target)) => reached,
                 // A visitor that has gone needs no target.
                 error = write.failure() => Err(error.into()),
             };

@@ -1,6 +1,8 @@
 //! What a client that has logged in gets: its tunnels, if it may have all of them.
 
+use std::fmt;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +11,15 @@ use tokio::time::timeout;
 
 use super::control::Control;
 use super::guest::Guest;
-use super::{Inheritance, Instance, Local, Role, Session, SessionError};
+use super::succession::Inheritance;
+use super::{Instance, Local, Role, Session, SessionError};
 use crate::access::{Access, Held, Identity, is_bench};
 use crate::audit;
 use crate::connector;
 use crate::listener::Listener;
+use crate::metrics::{Account, Metrics};
 use crate::transport::{CloseCode, Connection};
-use crate::tunnel::{Half, Listen, Target};
+use crate::tunnel::{Half, Listen, ProxyHeader, Target};
 use crate::wire::{Former, Grant, Login, Message, Request};
 
 /// Longest that the server looks for what a name stands for that is not listed itself.
@@ -23,6 +27,30 @@ const RESOLUTION: Duration = Duration::from_secs(2);
 
 /// Longest that a client may take to go after it was refused a tunnel.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Ends those of a client's own sessions that are dead, so that what they have is free.
+#[derive(Clone)]
+pub struct MakeRoom(Arc<dyn Fn() -> Ending + Send + Sync>);
+
+type Ending = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl MakeRoom {
+    /// By this.
+    pub fn new(by: impl Fn() -> Ending + Send + Sync + 'static) -> Self {
+        Self(Arc::new(by))
+    }
+
+    /// Does it. Cancel-safe.
+    pub(super) async fn make(&self) {
+        (self.0)().await;
+    }
+}
+
+impl fmt::Debug for MakeRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MakeRoom")
+    }
+}
 
 /// A client that has shown who it is, and has not been answered yet.
 #[derive(Debug)]
@@ -39,18 +67,62 @@ pub struct Newcomer {
     changes: watch::Receiver<Arc<Access>>,
 }
 
-/// What became of the tunnels that a client asked for.
-#[derive(Default)]
-struct Opened {
-    grants: Vec<Grant>,
-    dialed: Vec<(u32, String, Target)>,
-    listeners: Vec<(u32, Local, Listen, Arc<Listener>)>,
-    held: Option<Held>,
+/// What became of tunnels that a client asked for.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) grants: Vec<Grant>,
+    pub(super) dialed: Vec<(u32, String, Target)>,
+    pub(super) listeners: Vec<(u32, Local, Listen, Arc<Listener>)>,
+    pub(super) held: Option<Held>,
+    pub(super) account: Arc<Account>,
     /// Whether something was not to be had because another session has it.
-    taken: bool,
+    pub(super) taken: bool,
 }
 
 impl Opened {
+    /// Opens tunnels for a client that may do this. What is inherited need not be bound.
+    pub(super) async fn new(
+        identity: &Arc<Identity>,
+        access: &Access,
+        account: Arc<Account>,
+        tunnels: &[Request],
+        inheritance: &mut Inheritance,
+    ) -> Self {
+        let mut opened = Self::none(account);
+        opened.held = identity.take_tunnels(tunnels.len());
+        if opened.held.is_none() {
+            let most = access.max_tunnels;
+            let why = format!("the server lets this client have {most} tunnels in all");
+            opened.grants = vec![Grant::Refused(why); tunnels.len()];
+            opened.taken = true;
+            return opened;
+        }
+        for tunnel in tunnels {
+            let (number, name) = (tunnel.number, tunnel.to_string());
+            let grant = match &tunnel.half {
+                Half::Dial(target) => opened.dial(number, name, target, access).await,
+                Half::Listen(listen, proxy) => {
+                    let local = (name.as_str(), *proxy);
+                    opened.listen(number, local, listen, access, inheritance)
+                }
+            };
+            opened.grants.push(grant);
+        }
+        opened
+    }
+
+    /// Nothing so far.
+    pub(super) fn none(account: Arc<Account>) -> Self {
+        Self {
+            grants: Vec::new(),
+            dialed: Vec::new(),
+            listeners: Vec::new(),
+            held: None,
+            account,
+            taken: false,
+        }
+    }
+
     async fn dial(&mut self, number: u32, name: String, target: &Target, access: &Access) -> Grant {
         match may_reach(access, target).await {
             Ok(()) => {
@@ -63,23 +135,27 @@ impl Opened {
 
     fn listen(
         &mut self,
-        (number, local): (u32, Local),
+        number: u32,
+        (name, proxy): (&str, Option<ProxyHeader>),
         listen: &Listen,
-        inherited: Option<Arc<Listener>>,
         access: &Access,
+        inheritance: &mut Inheritance,
     ) -> Grant {
         if let Err(why) = access.may_listen(listen) {
             return Grant::Refused(why);
         }
-        let listener = match inherited {
+        let listener = match inheritance.find(listen) {
             Some(listener) => Ok(listener),
             None => Listener::bind(listen).map(Arc::new),
         };
         match listener {
             Ok(listener) => {
                 let addr = listener.local_addr();
-                self.listeners
-                    .push((number, local, listen.clone(), listener));
+                let count = self.account.listened(name);
+                count.listens_at(&listener.to_string());
+                let local = Local::new(count, listen, proxy);
+                let listen = listen.clone();
+                self.listeners.push((number, local, listen, listener));
                 addr.map_or(Grant::Open, Grant::Listening)
             }
             Err(e) => {
@@ -112,20 +188,20 @@ impl Newcomer {
     ///
     /// A UDP flow is over after `udp_idle` of silence, unless its tunnel says otherwise.
     ///
-    /// What it has inherited from a former session need not be bound again. If something else that it
-    /// asks for is taken, `make_room` is to end those of the client's own
+    /// What it has inherited from a former session need not be bound. If something that it asks for is taken, `make_room` is to end those of the client's own
     /// sessions that are dead, and then it is tried once more.
     pub async fn welcome(
         mut self,
+        metrics: &Arc<Metrics>,
         udp_idle: Duration,
         mut inheritance: Inheritance,
-        make_room: impl AsyncFnOnce(),
+        make_room: MakeRoom,
     ) -> Result<Session, SessionError> {
-        let mut opened = self.open(&mut inheritance).await;
+        let mut opened = self.open(metrics, &mut inheritance).await;
         if opened.taken {
             drop(opened);
-            make_room().await;
-            opened = self.open(&mut inheritance).await;
+            make_room.make().await;
+            opened = self.open(metrics, &mut inheritance).await;
         }
         let tunnels = self.tunnels.iter().map(Request::to_string);
         let refused: Vec<_> = opened
@@ -148,9 +224,17 @@ impl Newcomer {
         };
         self.control.write(&answer).await?;
         let from = self.connection.remote_address();
-        let guest = Guest::new(self.identity, from, self.tunnels, self.changes, held);
+        let guest = Guest::new(
+            self.identity,
+            from,
+            self.tunnels,
+            self.changes,
+            held,
+            make_room,
+        );
         Ok(Session::new(
             Role::Server(Arc::new(guest)),
+            opened.account,
             self.connection,
             self.control,
             opened.dialed,
@@ -159,30 +243,10 @@ impl Newcomer {
         ))
     }
 
-    async fn open(&mut self, inheritance: &mut Inheritance) -> Opened {
-        let mut opened = Opened::default();
+    async fn open(&mut self, metrics: &Arc<Metrics>, inheritance: &mut Inheritance) -> Opened {
+        let account = Account::new(metrics, self.identity.name());
         let access = self.changes.borrow_and_update().clone();
-        opened.held = self.identity.take_tunnels(self.tunnels.len());
-        if opened.held.is_none() {
-            let most = access.max_tunnels;
-            let why = format!("the server lets this client have {most} tunnels in all");
-            opened.grants = vec![Grant::Refused(why); self.tunnels.len()];
-            opened.taken = true;
-            return opened;
-        }
-        for (number, tunnel) in (0..).zip(&self.tunnels) {
-            let name = tunnel.to_string();
-            let grant = match &tunnel.half {
-                Half::Dial(target) => opened.dial(number, name, target, &access).await,
-                Half::Listen(listen, proxy) => {
-                    let local = Local::new(name, listen, *proxy);
-                    let inherited = inheritance.find(listen);
-                    opened.listen((number, local), listen, inherited, &access)
-                }
-            };
-            opened.grants.push(grant);
-        }
-        opened
+        Opened::new(&self.identity, &access, account, &self.tunnels, inheritance).await
     }
 
     /// Tells a client what it does not get, and lets it go.

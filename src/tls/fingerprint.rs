@@ -28,6 +28,17 @@ impl Fingerprint {
         hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
         Self(hash)
     }
+
+    /// The SHA-256 itself.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl From<[u8; 32]> for Fingerprint {
+    fn from(hash: [u8; 32]) -> Self {
+        Self(hash)
+    }
 }
 
 impl FromStr for Fingerprint {

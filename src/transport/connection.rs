@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{CloseCode, Description, Lost, Receiver, Sender};
+use super::{CloseCode, Description, Lost, Receiver, Sender, Stats};
 use super::{quic, tcp};
 use crate::tls::Fingerprint;
 
@@ -111,11 +111,11 @@ impl Connection {
         }
     }
 
-    /// How many datagrams have left this side, and how many of the peer's have come.
-    pub fn datagrams(&self) -> (u64, u64) {
+    /// What it has measured and counted so far.
+    pub fn stats(&self) -> Stats {
         match self {
-            Self::Quic(inner) => inner.datagrams(),
-            Self::Tcp(inner) => inner.datagrams(),
+            Self::Quic(inner) => inner.stats(),
+            Self::Tcp(inner) => inner.stats(),
         }
     }
 

@@ -4,7 +4,9 @@ mod congestion;
 mod credit;
 mod moderation;
 mod narrowing;
+mod own;
 mod path;
+mod ports;
 mod probe;
 mod punctual;
 mod reassembly;
@@ -12,16 +14,17 @@ mod slumber;
 mod socket;
 mod stream;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use std::{fmt, io};
 
 use aws_lc_rs::hmac;
 use bytes::Bytes;
 use quinn::congestion::{Cubic, NewReno};
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ConnectionError, EndpointConfig, TransportErrorCode, VarInt};
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{AsyncUdpSocket, ConnectionError, EndpointConfig, TransportErrorCode, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 use rustls::AlertDescription;
 use rustls::pki_types::CertificateDer;
@@ -29,13 +32,15 @@ use tracing::trace;
 
 use self::credit::Credit;
 use self::moderation::Bulk;
+use self::own::Own;
 use self::path::Path;
+use self::ports::ManyPorts;
 use self::probe::Leeway;
 use self::punctual::Punctual;
 use self::socket::BatchSocket;
 use super::credit::{FIRST_WINDOW, GROWTH};
 use super::{
-    CloseCode, Congestion, Description, EXPORTER_LABEL, GOODBYE, Lost, MAX_FLOWS, Transport,
+    CloseCode, Congestion, Description, EXPORTER_LABEL, GOODBYE, Lost, MAX_FLOWS, Stats, Transport,
     Tuning, printable,
 };
 use crate::tls::Fingerprint;
@@ -43,6 +48,7 @@ use crate::tunnel::ListenAddr;
 
 #[doc(hidden)]
 pub use congestion::BareController;
+pub(super) use own::connect;
 pub(super) use stream::{Receiver, Sender};
 
 /// Bytes that a connection may have on the way, over all flows, before login.
@@ -85,12 +91,12 @@ impl Endpoint {
         secret: [u8; 32],
         tuning: Tuning,
     ) -> io::Result<Self> {
-        let socket = match bound {
-            Some(socket) => socket::tune(socket),
-            None => socket::bind(addr)?,
+        let sockets = match bound {
+            Some(socket) => vec![socket::tune(socket)],
+            None => bind_all(addr, tuning.hop.more_ports)?,
         };
         let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
-        let addr = socket.local_addr()?;
+        let addr = sockets[0].local_addr()?;
         let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &secret)));
         let cid_key = u64::from_le_bytes(std::array::from_fn(|i| secret[i]));
         config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(cid_key)));
@@ -100,7 +106,12 @@ impl Endpoint {
         let server = quinn::ServerConfig::with_crypto(Arc::new(tls));
         let bulk = Arc::default();
         Ok(Self {
-            inner: endpoint(config, Some(server.clone()), socket, &bulk)?,
+            inner: quinn::Endpoint::new_with_abstract_socket(
+                config,
+                Some(server.clone()),
+                joined(sockets, &bulk)?,
+                Arc::new(Punctual),
+            )?,
             server,
             tuning,
             bulk,
@@ -185,63 +196,18 @@ impl Attempt {
     }
 }
 
-/// Connects to a server from a new socket, by the name that its certificate should have if names
-/// matter. It has no deadline of its own. Not cancel-safe: the
-/// attempt is given up.
-pub(super) async fn connect(
-    remote: SocketAddr,
-    tls: Arc<rustls::ClientConfig>,
-    name: &str,
-    tuning: Tuning,
-) -> Result<Connection, Lost> {
-    let failed = |e: &dyn fmt::Display| Lost::Failed(e.to_string());
-    let socket = bind_towards(remote).map_err(|e| failed(&e))?;
-    let path = Path::to(remote);
-    let mut config = EndpointConfig::default();
-    config
-        .max_udp_payload_size(path.max_payload())
-        .map_err(|e| failed(&e))?;
-    let bulk = Arc::default();
-    let endpoint = endpoint(config, None, socket, &bulk).map_err(|e| failed(&e))?;
-    let tls = QuicClientConfig::try_from(tls).map_err(|e| failed(&e))?;
-    let mut client = quinn::ClientConfig::new(Arc::new(tls));
-    let leeway = Arc::default();
-    client.transport_config(Arc::new(path.config(
-        tuning,
-        &leeway,
-        RECEIVE_WINDOW,
-        MAX_FLOWS,
-        1,
-    )));
-    let connecting = endpoint
-        .connect_with(client, remote, name)
-        .map_err(|e| failed(&e))?;
-    let connection = connecting.await.map_err(lost)?;
-    let own = Own {
-        endpoint,
-        payload: path.max_payload(),
-        bulk: bulk.clone(),
-    };
-    Ok(Connection::new(connection, Some(own), bulk, leeway))
-}
-
 /// An encrypted connection to a peer. Clones are the same connection.
 #[derive(Clone, Debug)]
 pub struct Connection {
     inner: quinn::Connection,
     /// At the client.
-    own: Option<Own>,
+    own: Option<Arc<Own>>,
     credit: Arc<Credit>,
     leeway: Arc<Leeway>,
-}
-
-/// A socket that is one connection's alone.
-#[derive(Clone, Debug)]
-struct Own {
-    endpoint: quinn::Endpoint,
-    /// Largest payload that can come, in bytes.
-    payload: u16,
-    bulk: Arc<Bulk>,
+    /// Datagrams that are nobody's payload: sent, and received.
+    probes: Arc<[AtomicU64; 2]>,
+    /// Room for datagrams to wait in while none does, in bytes.
+    datagram_room: usize,
 }
 
 impl Connection {
@@ -252,10 +218,12 @@ impl Connection {
         leeway: Arc<Leeway>,
     ) -> Self {
         Self {
+            datagram_room: inner.datagram_send_buffer_space(),
             inner,
-            own,
+            own: own.map(Arc::new),
             credit: Arc::new(Credit::new(bulk)),
             leeway,
+            probes: Arc::default(),
         }
     }
 
@@ -325,13 +293,31 @@ impl Connection {
             if !datagram.is_empty() {
                 return Ok(datagram);
             }
+            self.probes[1].fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// How many datagrams have left this side, and how many of the peer's have come.
-    pub fn datagrams(&self) -> (u64, u64) {
+    /// What it has measured and counted so far.
+    pub fn stats(&self) -> Stats {
         let stats = self.inner.stats();
-        (stats.frame_tx.datagram, stats.frame_rx.datagram)
+        let probes = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        Stats {
+            transport: "quic",
+            rtt: stats.path.rtt,
+            window: stats.path.cwnd,
+            udp_payload: stats.path.current_mtu,
+            packets_sent: stats.path.sent_packets,
+            packets_lost: stats.path.lost_packets,
+            datagrams_sent: stats
+                .frame_tx
+                .datagram
+                .saturating_sub(probes(&self.probes[0])),
+            datagrams_received: stats
+                .frame_rx
+                .datagram
+                .saturating_sub(probes(&self.probes[1])),
+            datagrams_wait: self.inner.datagram_send_buffer_space() < self.datagram_room,
+        }
     }
 
     fn halves(&self, send: quinn::SendStream, recv: quinn::RecvStream) -> (Sender, Receiver) {
@@ -340,8 +326,8 @@ impl Connection {
         (sender, receiver)
     }
 
-    /// Exchanges with the peer how much each flow may send. It has to run for as long as there are
-    /// flows, and ends when the peer breaks the protocol, or the connection is lost.
+    /// Exchanges with the peer how much each flow may send, and hops if it is to. It has to run for as
+    /// long as there are flows, and ends when the peer breaks the protocol, or the connection is lost.
     pub async fn exchange_credit(&self) {
         let tell = async {
             if let Ok(stream) = self.inner.open_uni().await {
@@ -356,12 +342,22 @@ impl Connection {
         tokio::select! {
             () = tell => {}
             () = hear => {}
+            () = self.hop() => {}
+        }
+    }
+
+    /// At a client that is to hop, does so for ever.
+    async fn hop(&self) {
+        match &self.own {
+            Some(own) => own.hop(&self.inner).await,
+            None => std::future::pending().await,
         }
     }
 
     /// Sends something small that the peer has to acknowledge, whatever is in flight.
     pub fn probe(&self) {
         self.leeway.widen();
+        self.probes[0].fetch_add(1, Ordering::Relaxed);
         // Only a connection that is lost takes none.
         let _ = self.inner.send_datagram(Bytes::new());
     }
@@ -377,9 +373,7 @@ impl Connection {
         let Some(own) = &self.own else {
             return Ok(());
         };
-        let socket = bind_towards(self.inner.remote_address())?;
-        let socket = BatchSocket::new(socket, own.payload.into(), own.bulk.clone(), false)?;
-        own.endpoint.rebind_abstract(Arc::new(socket))
+        own.rebind(self.inner.remote_address())
     }
 
     /// What the connection works with as of now.
@@ -423,30 +417,40 @@ impl Connection {
     }
 }
 
-/// A client's socket: any address and port of the family.
-fn bind_towards(remote: SocketAddr) -> io::Result<UdpSocket> {
-    let any: IpAddr = match remote {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+/// Binds a server's port, and so many that follow it.
+fn bind_all(addr: ListenAddr, more: u16) -> io::Result<Vec<UdpSocket>> {
+    let ports = addr.port..=addr.port + more;
+    let bind = |port| {
+        let at = ListenAddr { port, ..addr };
+        let told = |e: io::Error| match more {
+            0 => e,
+            _ => io::Error::new(e.kind(), format!("port {port}: {e}")),
+        };
+        socket::bind(at).map_err(told)
     };
-    socket::bind(SocketAddr::new(any, 0).into())
+    ports.map(bind).collect()
+}
+
+/// A server's sockets as one.
+fn joined(sockets: Vec<UdpSocket>, bulk: &Arc<Bulk>) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+    let largest = path::LARGEST_PAYLOAD.into();
+    let wrap = |socket| {
+        Ok(Arc::new(BatchSocket::new(
+            socket,
+            largest,
+            bulk.clone(),
+            true,
+        )?))
+    };
+    let mut sockets: Vec<_> = sockets.into_iter().map(wrap).collect::<io::Result<_>>()?;
+    Ok(match sockets.len() {
+        1 => sockets.remove(0),
+        _ => Arc::new(ManyPorts::new(sockets)),
+    })
 }
 
 fn varint(n: u64) -> VarInt {
     VarInt::from_u64(n).unwrap_or(VarInt::MAX)
-}
-
-fn endpoint(
-    config: EndpointConfig,
-    server: Option<quinn::ServerConfig>,
-    socket: UdpSocket,
-    bulk: &Arc<Bulk>,
-) -> io::Result<quinn::Endpoint> {
-    let runtime = Arc::new(Punctual);
-    let largest = config.get_max_udp_payload_size();
-    let public = server.is_some();
-    let socket = BatchSocket::new(socket, largest as usize, bulk.clone(), public)?;
-    quinn::Endpoint::new_with_abstract_socket(config, server, Arc::new(socket), runtime)
 }
 
 /// IPv4 clients of a socket that takes both families come with mapped addresses.

@@ -32,7 +32,7 @@ use tracing::debug;
 
 use self::mux::Mux;
 use self::streams::Side;
-use super::{CloseCode, Description, EXPORTER_LABEL, GOODBYE, Lost, Transport, Tuning};
+use super::{CloseCode, Description, EXPORTER_LABEL, GOODBYE, Lost, Stats, Transport, Tuning};
 use crate::tls::Fingerprint;
 
 pub use proxy::{NoProxy, Proxy};
@@ -293,9 +293,21 @@ impl Connection {
         self.mux.read_datagram().await
     }
 
-    /// How many datagrams have left this side, and how many of the peer's have come.
-    pub fn datagrams(&self) -> (u64, u64) {
-        self.mux.datagrams()
+    /// What the connection has measured and counted so far; of its packets, which are the system's, it
+    /// knows nothing.
+    pub fn stats(&self) -> Stats {
+        let (datagrams_sent, datagrams_received, datagrams_wait) = self.mux.datagrams();
+        Stats {
+            transport: "tcp",
+            rtt: self.mux.rtt(),
+            window: 0,
+            udp_payload: 0,
+            packets_sent: 0,
+            packets_lost: 0,
+            datagrams_sent,
+            datagrams_received,
+            datagrams_wait,
+        }
     }
 
     /// Waits for the end of the connection: what each flow may send is a matter of its frames.

@@ -23,6 +23,15 @@ pub struct ListenAddr {
     pub port: u16,
 }
 
+impl ListenAddr {
+    /// Reads a server's own address, whose port may be the first of several. Tells how many follow it.
+    pub fn of_server(s: &str) -> Result<(Self, u16), ParseError> {
+        let (ip, ports) = listen_ports(s)?;
+        let (port, more) = ports.first_and_more();
+        Ok((Self { ip, port }, more))
+    }
+}
+
 impl FromStr for ListenAddr {
     type Err = ParseError;
 
@@ -61,17 +70,20 @@ pub struct HostPort {
 }
 
 impl HostPort {
-    /// Reads an address whose port may be left out, as for a server's own.
-    pub fn with_default_port(s: &str, port: u16) -> Result<Self, ParseError> {
+    /// Reads a server's address: its port may be left out, or be the first of several. Tells how many
+    /// follow it.
+    pub fn of_server(s: &str, port: u16) -> Result<(Self, u16), ParseError> {
         let has_port = match s.rsplit_once(']') {
             Some((_, rest)) => rest.starts_with(':'),
             None => s.contains(':') || s.bytes().all(|b| b.is_ascii_digit()),
         };
-        if has_port {
-            s.parse()
+        let (host, ports) = if has_port {
+            dialed_ports(s)?
         } else {
-            format!("{s}:{port}").parse()
-        }
+            dialed_ports(&format!("{s}:{port}"))?
+        };
+        let (port, more) = ports.first_and_more();
+        Ok((Self { host, port }, more))
     }
 }
 
@@ -192,6 +204,10 @@ impl Ports {
     /// All of them, in order.
     pub fn iter(self) -> RangeInclusive<u16> {
         self.first..=self.last
+    }
+
+    fn first_and_more(self) -> (u16, u16) {
+        (self.first, self.last - self.first)
     }
 
     fn single(self) -> Result<u16, ParseError> {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::reader::{self, Reader};
-use super::{DecodeError, address, unknown};
+use super::{DecodeError, NO_TUNNEL, address, unknown};
 use crate::tunnel::{Direction, Half, Listen, MAX_TUNNELS, Target, Tunnel};
 
 /// Most bytes of a label; a longer one is cut. [`MAX_TUNNELS`] of the largest requests fit a message.
@@ -47,22 +47,24 @@ pub struct Login {
     pub former: Former,
     /// Who it is.
     pub credential: Credential,
-    /// The tunnels; a tunnel's number is its place here.
+    /// The tunnels, their numbers rising.
     pub tunnels: Vec<Request>,
 }
 
 /// A tunnel as the server needs to know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
+    /// Its number, which the client has chosen: no other tunnel of the session ever has it.
+    pub number: u32,
     /// What the server does for it.
     pub half: Half,
     /// What to call the client's side in a log.
     pub near: String,
 }
 
-impl From<&Tunnel> for Request {
+impl Request {
     /// Of the client's side only what may be known elsewhere: no path of a file.
-    fn from(tunnel: &Tunnel) -> Self {
+    pub fn new(number: u32, tunnel: &Tunnel) -> Self {
         let near = match tunnel.near() {
             Half::Listen(Listen::Unix { .. }, _) | Half::Dial(Target::Unix(_)) => "unix".into(),
             Half::Listen(Listen::Socks5 { addr, .. }, _) => format!("socks5://{addr}"),
@@ -71,13 +73,46 @@ impl From<&Tunnel> for Request {
             Half::Dial(target) => target.to_string(),
         };
         let half = tunnel.far();
-        Self { half, near }
+        Self { number, half, near }
+    }
+
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.extend(self.number.to_be_bytes());
+        match &self.half {
+            Half::Dial(target) => {
+                out.push(0);
+                address::encode_target(target, out);
+            }
+            Half::Listen(listen, proxy) => {
+                out.push(1);
+                address::encode_listen(listen, out);
+                out.push(address::proxy_code(*proxy));
+            }
+        }
+        reader::encode_text(&self.near, MAX_LABEL, out);
+    }
+
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let number = reader.u32()?;
+        if number == NO_TUNNEL {
+            return Err(DecodeError::Number);
+        }
+        let half = match reader.u8()? {
+            0 => Half::Dial(address::decode_target(reader)?),
+            1 => {
+                let listen = address::decode_listen(reader)?;
+                Half::Listen(listen, address::decode_proxy(reader)?)
+            }
+            n => return Err(unknown("direction", n)),
+        };
+        let near = reader.text()?;
+        Ok(Self { number, half, near })
     }
 }
 
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { half, near } = self;
+        let Self { half, near, .. } = self;
         match half {
             Half::Dial(target) => write!(f, "{} {near}^{target}", Direction::Out),
             Half::Listen(listen, _) => write!(f, "{} {near}^{listen}", Direction::In),
@@ -92,18 +127,7 @@ impl Login {
         self.credential.encode(out);
         out.extend((self.tunnels.len() as u16).to_be_bytes());
         for tunnel in &self.tunnels {
-            match &tunnel.half {
-                Half::Dial(target) => {
-                    out.push(0);
-                    address::encode_target(target, out);
-                }
-                Half::Listen(listen, proxy) => {
-                    out.push(1);
-                    address::encode_listen(listen, out);
-                    out.push(address::proxy_code(*proxy));
-                }
-            }
-            reader::encode_text(&tunnel.near, MAX_LABEL, out);
+            tunnel.encode(out);
         }
     }
 
@@ -119,23 +143,16 @@ impl Login {
         if usize::from(count) > MAX_TUNNELS {
             return Err(DecodeError::TooManyTunnels(count));
         }
-        let tunnels = (0..count).map(|_| {
-            let half = match reader.u8()? {
-                0 => Half::Dial(address::decode_target(reader)?),
-                1 => {
-                    let listen = address::decode_listen(reader)?;
-                    Half::Listen(listen, address::decode_proxy(reader)?)
-                }
-                n => return Err(unknown("direction", n)),
-            };
-            let near = reader.text()?;
-            Ok(Request { half, near })
-        });
+        let tunnels = (0..count).map(|_| Request::decode(reader));
+        let tunnels = tunnels.collect::<Result<Vec<_>, _>>()?;
+        if !tunnels.is_sorted_by(|a, b| a.number < b.number) {
+            return Err(DecodeError::Number);
+        }
         Ok(Self {
             instance,
             former,
             credential,
-            tunnels: tunnels.collect::<Result<_, _>>()?,
+            tunnels,
         })
     }
 }
@@ -179,7 +196,10 @@ mod tests {
 
     fn requests(direction: Direction, mapping: &str) -> Vec<Request> {
         let tunnels = Tunnel::parse(direction, mapping).unwrap();
-        tunnels.iter().map(Request::from).collect()
+        (0..)
+            .zip(&tunnels)
+            .map(|(n, t)| Request::new(n, t))
+            .collect()
     }
 
     #[test]
@@ -205,7 +225,7 @@ mod tests {
             assert_eq!(requests(direction, mapping)[0].to_string(), shown);
         }
         let proxy = Tunnel::dynamic("alice:hunter2@1080").unwrap();
-        let request = Request::from(&proxy);
+        let request = Request::new(0, &proxy);
         assert_eq!(
             request.to_string(),
             "TunnelOut socks5://127.0.0.1:1080^what visitors ask for"

@@ -109,6 +109,7 @@ impl Site {
             .env("RSTUN_TRANSPORT", transport())
             .env_remove("HTTPS_PROXY")
             .env_remove("https_proxy")
+            .env_remove("RSTUN_TICKET")
             .env_remove("CONFIGURATION_DIRECTORY")
             .env_remove("STATE_DIRECTORY")
             .env_remove("RUST_LOG")
@@ -276,7 +277,7 @@ impl Program {
     }
 
     /// Waits for a line that contains `part`, and says whether it came before the program's end.
-    fn line_or_end(&self, part: &str) -> bool {
+    pub(crate) fn line_or_end(&self, part: &str) -> bool {
         self.output.wait("the end", |seen| {
             let said = seen.lines.iter().any(|(_, line)| line.contains(part));
             (said || seen.closed == 2).then_some(said)

@@ -8,6 +8,8 @@
 mod architecture;
 mod asked_for;
 mod bad_input;
+#[cfg(target_os = "linux")]
+mod balancers;
 mod bench;
 mod changes;
 mod concurrent;
@@ -21,10 +23,13 @@ mod fairness;
 #[cfg(target_os = "linux")]
 mod fallback;
 mod fallback_strangers;
+mod first_run;
 #[cfg(target_os = "linux")]
 mod floods;
 mod generated;
 mod harness;
+#[cfg(target_os = "linux")]
+mod hop;
 mod hostile;
 mod http_proxy;
 mod identities;
@@ -42,6 +47,7 @@ mod memory;
 mod modes;
 #[cfg(target_os = "linux")]
 mod outage;
+mod packaging;
 mod password;
 mod proxy_clients;
 mod proxy_header;
@@ -51,8 +57,9 @@ mod readme;
 mod rebinding;
 mod reconnect;
 mod refusals;
-#[cfg(target_os = "linux")]
 mod servers;
+#[cfg(target_os = "linux")]
+mod service;
 mod settings;
 mod socks5;
 mod socks5_udp;
@@ -60,6 +67,7 @@ mod strangers;
 #[cfg(target_os = "linux")]
 mod systemd;
 mod takeover;
+mod ticket;
 mod trust;
 mod udp;
 mod udp_programs;

@@ -17,8 +17,10 @@ const PROGRAMS: [&str; 3] = ["rstun", "rstund", "rstunc"];
 
 #[test]
 fn command_lines_parse() {
-    let readme = read("README.md");
-    let lines = command_lines(&readme);
+    let documents = ["README.md", "examples/ha/README.md"].map(read);
+    let lines = documents.each_ref().map(|text| command_lines(text));
+    assert!(lines.iter().all(|lines| !lines.is_empty()));
+    let lines = lines.concat();
     for subcommand in ["server", "client", "connect", "keygen", "bench"] {
         let personality = match subcommand {
             "server" => "rstund",

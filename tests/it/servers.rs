@@ -1,13 +1,14 @@
 //! Several servers: one is used and the others stand by, or all are used.
 
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::harness::link::{Link, say};
 use crate::harness::load::{Transfer, end};
-use crate::harness::sockets::{Reception, Target, join, wait_for_reception};
+use crate::harness::sockets::{Reception, Target, assert_joined, join, wait_for_reception};
 use crate::harness::tunnel::{Mode, in_both_modes};
-use crate::harness::{Program, Signal, Site};
+use crate::harness::{PASSWORD, Program, Signal, Site};
 
 in_both_modes!(
     a_killed_server_is_left_for_the_one_that_stands_by,
@@ -327,4 +328,95 @@ fn a_server_without_another_is_waited_for() {
     let _server = site.server_again(addr, &[target.addr()]);
     client.nth_line(2, "connected to ");
     join(entrance, &target);
+}
+
+/// A name stands for two machines: one is left for the other, though there is one name alone.
+#[test]
+fn a_name_may_stand_for_several_servers() {
+    let site = Site::new();
+    let target = Target::new();
+    let args = ["--drain", "600"];
+    let server = |addr: String| site.server_with(addr, &[target.addr()], &args);
+    let first = server("127.0.0.1:0".into());
+    let port = first.server_addr().port();
+    let second = server(format!("127.0.0.2:{port}"));
+    second.server_addr();
+    let mode = Mode::Out;
+    let Some(client) = client_of_name(
+        &site,
+        ["127.0.0.1", "127.0.0.2"],
+        port,
+        &mode.args(target.addr()),
+    ) else {
+        return;
+    };
+    let entrance = client.entrance(&mode.announcement(target.addr()));
+    let flow = join(entrance, &target);
+    let used = client.addr("connected to ");
+    let (stopped, other) = match used.ip() == first.server_addr().ip() {
+        true => (first, second),
+        false => (second, first),
+    };
+    stopped.signal(Signal::Terminate);
+    assert_ne!(client.nth_addr(2, "connected to "), used);
+    join(entrance, &target);
+    assert_joined(&flow.0, &flow.1);
+    drop(flow);
+    assert_eq!(stopped.ended().code, 0);
+    assert_eq!(other.count("client gone"), 0);
+}
+
+/// The machine that is used is out of hearing: the other one takes over, and what is open waits.
+#[test]
+fn one_of_a_names_servers_may_be_out_of_hearing() {
+    let Some(link) = Link::mostly_idle("delay=10 rate=50") else {
+        return;
+    };
+    let site = Site::new();
+    let mode = Mode::In;
+    let target = link.at_client(Target::new);
+    let first = link.at_server(|| site.server_with(Link::server_addr(), &[], &[]));
+    let (ip, port) = (first.server_addr().ip(), first.server_addr().port());
+    let ips = [&ip.to_string(), "127.0.0.1"];
+    let tunnel = mode.args(target.addr());
+    let Some(client) = link.at_client(|| client_of_name(&site, ips, port, &tunnel)) else {
+        return;
+    };
+    let announcement = mode.announcement(target.addr());
+    let entrance = client.entrance(&announcement);
+    let flow = link.at_server(|| join(entrance, &target));
+    let second = link.at_client(|| site.server_with(format!("127.0.0.1:{port}"), &[], &[]));
+    second.server_addr();
+    link.set("loss=100");
+    let entrance = client.nth_addr(2, &announcement);
+    link.at_client(|| join(entrance, &target));
+    link.set("loss=0");
+    assert_joined(&flow.0, &flow.1);
+    first.line("is heard again");
+    drop(flow);
+    // It has nothing left to do there.
+    first.line("client gone");
+    link.at_client(|| join(entrance, &target));
+}
+
+/// A client that knows two servers by one name, if this machine lets it have names of its own.
+fn client_of_name(site: &Site, ips: [&str; 2], port: u16, tunnel: &[String]) -> Option<Program> {
+    let hosts = ips.map(|ip| format!("{ip} tunnel.test\n"));
+    site.write("hosts", hosts.concat());
+    let script = "mount --bind hosts /etc/hosts && exec ./rstunc \"$@\"";
+    let unshare = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c", script, "rstunc"]);
+        site.within(&mut command);
+        command
+    };
+    let status = unshare("mount --bind hosts /etc/hosts").status();
+    if !status.is_ok_and(|status| status.success()) {
+        say("SKIPPED, as it needs root");
+        return None;
+    }
+    let mut command = unshare(script);
+    command.args(["--server-addr", &format!("tunnel.test:{port}")]);
+    command.args(["--password", PASSWORD, "--cert", "certificate.der"]);
+    Some(Program::start(command.args(tunnel)))
 }

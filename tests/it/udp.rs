@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rstun::access::{Credential, Password};
+use rstun::metrics::Account;
 use rstun::session;
 use rstun::tls::Trust;
-use rstun::transport::{self, Congestion, Connection, Tuning};
+use rstun::transport::{self, Congestion, Connection, Hop, Tuning};
 use rstun::tunnel::{Direction, Tunnel as Mapping};
 
 use crate::harness::entries::By;
@@ -377,20 +378,24 @@ fn hostile<T>(
         let tuning = Tuning {
             congestion: Congestion::Bbr,
             idle_timeout: DEADLINE,
+            hop: Hop::default(),
         };
         let connection = transport::connect(server, tls, "rstun", tuning)
             .await
             .expect("a connection");
         let password = Password::new(PASSWORD.to_owned().into()).expect("a password");
         let credential = Credential::Password(password);
-        let tunnels = Mapping::parse(Direction::Out, &format!("udp://9^{target}")).expect("one");
+        let parsed = Mapping::parse(Direction::Out, &format!("udp://9^{target}")).expect("one");
+        let tunnels: Vec<_> = (0..).zip(parsed).collect();
         let idle = Duration::from_secs(60);
+        let account = Account::new(&Arc::default(), "");
         let login = session::login(
             connection.clone(),
             &credential,
             ([9; 16], session::Former::Breaks),
             &tunnels,
             idle,
+            account,
         );
         let _session = login.await.expect("a session");
         let acted = tokio::time::timeout(DEADLINE, act(connection));

@@ -135,6 +135,18 @@ fn a_deaf_server_keeps_its_session_and_gets_its_visitors_back() {
 }
 
 #[test]
+fn a_deaf_server_may_be_reached_by_another_way() {
+    let mut one = Simulation::new(Policy::First, 1);
+    one.tried();
+    one.up(0);
+    one.failover.deaf(0, true);
+    one.failover.again(0);
+    assert_eq!((one.outlook(), one.failover.wake()), (Outlook::Wait, None));
+    one.up(0);
+    assert_eq!(one.outlook(), Outlook::Use(0));
+}
+
+#[test]
 fn visitors_do_not_wait_where_others_have_failed_too() {
     let mut two = Simulation::new(Policy::First, 2);
     two.tried();

@@ -14,10 +14,10 @@ use tracing::debug;
 use super::{
     Content, Datagrams, Envelope, FlowId, Flows, MAX_FLOWS, REFUSAL, Word, answer_to, whole,
 };
-use crate::access::Held;
 use crate::connector;
 use crate::pace::Way;
-use crate::session::dial::{self, Dialed, Refusal};
+use crate::session::counted::Counted;
+use crate::session::dial::{Dialed, Refusal};
 use crate::socket::{Packet, UdpPort};
 use crate::transport::ResetCode;
 use crate::tunnel::Target;
@@ -46,7 +46,7 @@ struct Flow {
     active: Instant,
     /// Packets that went in pieces.
     fragmented: u16,
-    _held: Option<Held>,
+    counted: Counted,
 }
 
 #[derive(Debug)]
@@ -80,11 +80,18 @@ impl Datagrams {
                 let word = Word::Refused(ResetCode::Overloaded as u8);
                 return self.say(&mut flows.count, answer_to(id), word);
             }
-            let Ok(held) = self.hold() else {
+            let header = &introduction.header;
+            let dialed = self.dialing.find(header);
+            let Some(dialed) = dialed.filter(|it| it.target(header).is_some()) else {
+                let word = Word::Refused(ResetCode::NotAllowed as u8);
+                return self.say(&mut flows.count, answer_to(id), word);
+            };
+            let Ok(counted) = self.count(&dialed.count) else {
+                dialed.count.refuse(ResetCode::TooMany.into());
                 let word = Word::Refused(ResetCode::TooMany as u8);
                 return self.say(&mut flows.count, answer_to(id), word);
             };
-            self.begin(flows, id, introduction, held);
+            self.begin(flows, id, introduction, counted);
         }
         let now = Instant::now();
         let Flows {
@@ -102,7 +109,10 @@ impl Datagrams {
         }
         if let Some((size, bytes)) = whole(reassembly, id, carried, now) {
             match self.may_go(Way::Down, bytes.len()) {
-                true => count.no_room += flow.state.send(size, bytes) as u64,
+                true => {
+                    flow.counted.received(bytes.len());
+                    count.no_room += flow.state.send(size, bytes) as u64;
+                }
                 false => count.too_fast += 1,
             }
         }
@@ -113,7 +123,7 @@ impl Datagrams {
         flows: &mut Flows,
         id: FlowId,
         introduction: Introduction,
-        held: Option<Held>,
+        counted: Counted,
     ) {
         let (datagrams, token) = (self.clone(), self.token.clone());
         let task = self.tasks.spawn(async move {
@@ -126,7 +136,7 @@ impl Datagrams {
             introductions: 0,
             active: Instant::now(),
             fragmented: 0,
-            _held: held,
+            counted,
         };
         flows.accepted.flows.insert(id.number, flow);
     }
@@ -144,7 +154,11 @@ impl Datagrams {
     /// Finds the flow's target, and carries packets until neither side has any for long enough, or
     /// the target may not be reached, or no more.
     async fn reach(&self, id: FlowId, introduction: &Introduction) -> Result<(), Refusal> {
-        let (dialed, target) = dial::find(&introduction.header, &self.dialed)
+        let header = &introduction.header;
+        let dialed = self.dialing.find(header);
+        let found = dialed.as_ref();
+        let (dialed, target) = found
+            .and_then(|it| Some((&**it, it.target(header)?)))
             .ok_or_else(|| (ResetCode::NotAllowed, "no such tunnel".to_owned()))?;
         let carried = async {
             let dialing = dialed.dial_udp(target).await?;
@@ -261,7 +275,12 @@ impl Datagrams {
                 introduction: None,
             };
             for packets in packets.chunk_by(|a, b| a.bytes.len() == b.bytes.len()) {
-                self.send(count, &envelope, &mut flow.fragmented, packets);
+                let Flow {
+                    counted,
+                    fragmented,
+                    ..
+                } = &mut *flow;
+                self.send(counted, count, &envelope, fragmented, packets);
             }
         }
     }

@@ -9,8 +9,8 @@ use tokio::time::{Instant, interval};
 
 use super::association::Queue;
 use super::{Content, Datagrams, Envelope, FlowId, Flows, MAX_FLOWS, REFUSAL, Word, whole};
-use crate::access::Held;
 use crate::pace;
+use crate::session::counted::Counted;
 use crate::session::local::Local;
 use crate::socket::{Packet, Route, UdpPort};
 use crate::transport::ResetCode;
@@ -37,7 +37,7 @@ pub(super) struct Flow {
     active: Instant,
     /// Packets that went in pieces.
     fragmented: u16,
-    _held: Option<Held>,
+    counted: Counted,
 }
 
 /// What all flows of a tunnel have in common.
@@ -99,7 +99,7 @@ impl Datagrams {
         if opened.flows.len() >= MAX_FLOWS {
             return None;
         }
-        let held = self.hold().ok()?;
+        let counted = self.count(&tunnel.local.count).ok()?;
         let number = opened.next;
         opened.next += 1;
         let flow = Flow {
@@ -109,7 +109,7 @@ impl Datagrams {
             refused_until: None,
             active: Instant::now(),
             fragmented: 0,
-            _held: held,
+            counted,
         };
         opened.flows.insert(number, flow);
         Some(number)
@@ -129,7 +129,13 @@ impl Datagrams {
             flow: opened_here(number),
             introduction: (!flow.known).then_some(&flow.tunnel.introduction),
         };
-        self.send(count, &envelope, &mut flow.fragmented, packets);
+        self.send(
+            &flow.counted,
+            count,
+            &envelope,
+            &mut flow.fragmented,
+            packets,
+        );
     }
 
     /// Takes what the far side says of a flow that was opened here.
@@ -148,7 +154,10 @@ impl Datagrams {
                 flow.active = now;
                 if let Some((size, bytes)) = whole(&mut flows.reassembly, id, carried, now) {
                     match self.may_go(pace::Way::Down, bytes.len()) {
-                        true => flows.count.no_room += flow.way.send(size, bytes) as u64,
+                        true => {
+                            flow.counted.received(bytes.len());
+                            flows.count.no_room += flow.way.send(size, bytes) as u64;
+                        }
                         false => flows.count.too_fast += 1,
                     }
                 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep_until, timeout};
 
-use crate::access::Held;
-use crate::pace::Way;
+use crate::pace::{Pace, Way};
+use crate::session::counted::Counted;
 use crate::transport::{Receiver, Sender, StreamError};
 
 /// Longest that a target is waited for that has said all there was to say.
@@ -20,8 +20,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub(in crate::session) struct Stream {
     pub(in crate::session) tx: Sender,
     pub(in crate::session) rx: Receiver,
-    /// Its place among the flows of an identity, where somebody counts them.
-    pub(in crate::session) held: Option<Held>,
+    /// Its place among the other flows.
+    pub(in crate::session) counted: Counted,
     /// How much may be written, once that is known.
     room: Option<Pin<Box<dyn Future<Output = usize> + Send>>>,
     /// What is waited for before more is read, and before more is written, to keep to the pace.
@@ -29,11 +29,11 @@ pub(in crate::session) struct Stream {
 }
 
 impl Stream {
-    pub(in crate::session) fn new(tx: Sender, rx: Receiver, held: Option<Held>) -> Self {
+    pub(in crate::session) fn new(tx: Sender, rx: Receiver, counted: Counted) -> Self {
         Self {
             tx,
             rx,
-            held,
+            counted,
             room: None,
             rests: [None, None],
         }
@@ -46,14 +46,17 @@ impl Stream {
             ready!(sleep.as_mut().poll(cx));
             *rest = None;
         }
-        let most = self.held.as_ref().map(|held| held.pace().most());
-        Poll::Ready(most.unwrap_or(usize::MAX))
+        let pace = self.counted.pace();
+        Poll::Ready(pace.map_or(usize::MAX, Pace::most))
     }
 
     /// Notes that so much has gone this way.
     fn gone(&mut self, way: Way, bytes: usize) {
-        let pace = self.held.as_ref().map(Held::pace);
-        let due = pace.and_then(|pace| pace.charge(way, bytes));
+        match way {
+            Way::Up => self.counted.sent(bytes),
+            Way::Down => self.counted.received(bytes),
+        }
+        let due = self.counted.pace().and_then(|pace| pace.charge(way, bytes));
         self.rests[way as usize] = due.map(|due| Box::pin(sleep_until(due)));
     }
 

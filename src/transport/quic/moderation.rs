@@ -17,6 +17,7 @@ use quinn::udp::RecvMeta;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Sleep, sleep};
+use tracing::warn;
 
 use crate::socket::register;
 
@@ -32,6 +33,10 @@ const FULL: usize = 1200;
 
 /// So many full packets have to come in a pause for it to be worth another.
 const WORTHWHILE: usize = 4;
+
+/// Time to the next attempt after an error, and between two log lines about that.
+const REST: Duration = Duration::from_millis(100);
+const COMPLAINTS: Duration = Duration::from_secs(1);
 
 /// Whether a bulk transfer from afar is under way. Those who receive it tell the socket so.
 #[derive(Debug)]
@@ -78,6 +83,8 @@ pub(super) struct Reader {
     /// Full packets read since then.
     full: usize,
     since: Instant,
+    /// When an error was last told of.
+    complained: Option<Instant>,
 }
 
 impl Reader {
@@ -90,10 +97,11 @@ impl Reader {
             pause: Box::pin(sleep(Duration::ZERO)),
             full: 0,
             since: Instant::now(),
+            complained: None,
         })
     }
 
-    /// Fills buffers by `recv`, and tells how many.
+    /// Fills buffers by `recv`, and tells how many. An error of `recv`'s is told of, and waited out.
     pub(super) fn poll_recv(
         &mut self,
         cx: &mut Context<'_>,
@@ -111,7 +119,10 @@ impl Reader {
             let n = match recv(&self.socket, meta) {
                 Ok(n) => n,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
-                Err(e) => return Poll::Ready(Err(e)),
+                Err(e) => {
+                    self.rest(&e);
+                    continue;
+                }
             };
             if n == meta.len() {
                 self.full += full(meta);
@@ -146,6 +157,19 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Waits after an error, such as that there is no memory: quinn would try again at once, or give up
+    /// all connections.
+    fn rest(&mut self, error: &io::Error) {
+        let now = Instant::now();
+        if self.complained.is_none_or(|at| now - at >= COMPLAINTS) {
+            self.complained = Some(now);
+            warn!("cannot receive for now: {error}");
+        }
+        self.readable = None;
+        self.pause.as_mut().reset((now + REST).into());
+        self.count_from(now);
     }
 
     fn pause(&mut self, now: Instant) {
@@ -223,6 +247,28 @@ mod tests {
         assert!(reader.readable.is_none());
         pass(&mut reader, 2, &PACKET).await;
         assert!(reader.readable.is_some());
+    }
+
+    #[tokio::test]
+    async fn after_an_error_it_rests_and_goes_on() {
+        let mut reader = reader(FAR);
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = reader.socket.local_addr().unwrap();
+        sender.send_to(b"x", to).unwrap();
+        let (start, mut attempts) = (Instant::now(), 0);
+        let recv = |_: &UdpSocket, _: &mut [RecvMeta]| {
+            attempts += 1;
+            match attempts {
+                1..=3 => Err(io::ErrorKind::OutOfMemory.into()),
+                _ => Ok(1),
+            }
+        };
+        let mut recv = recv;
+        let mut meta = [RecvMeta::default(); 4];
+        let received = poll_fn(|cx| reader.poll_recv(cx, &mut meta, &mut recv)).await;
+        assert_eq!(received.unwrap(), 1);
+        assert_eq!(attempts, 4);
+        assert!(start.elapsed() >= 3 * REST);
     }
 
     #[tokio::test]

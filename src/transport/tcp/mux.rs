@@ -184,10 +184,11 @@ impl Mux {
         self.work.notify_one();
     }
 
-    /// How many datagrams have left this side, and how many have come.
-    pub(super) fn datagrams(&self) -> (u64, u64) {
+    /// How many datagrams have left this side, how many have come, and whether any wait to leave.
+    pub(super) fn datagrams(&self) -> (u64, u64, bool) {
         let state = self.lock();
-        (state.datagrams_out.taken(), state.datagrams_received)
+        let waits = !state.datagrams_out.is_empty();
+        (state.datagrams_out.taken(), state.datagrams_received, waits)
     }
 
     /// Asks the peer for a sign of life.

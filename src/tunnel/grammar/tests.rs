@@ -317,11 +317,22 @@ proptest! {
 
 #[test]
 fn a_server_address_may_leave_its_port_out() {
-    let read = |s| HostPort::with_default_port(s, 6060).unwrap().to_string();
+    let read = |s| HostPort::of_server(s, 6060).unwrap().0.to_string();
     assert_eq!(read("example.org"), "example.org:6060");
     assert_eq!(read("example.org:1"), "example.org:1");
     assert_eq!(read("1.2.3.4"), "1.2.3.4:6060");
     assert_eq!(read("[::1]"), "[::1]:6060");
     assert_eq!(read("[::1]:2"), "[::1]:2");
     assert_eq!(read("7000"), "127.0.0.1:7000");
+}
+
+#[test]
+fn a_server_may_have_many_ports() {
+    let (first, more) = HostPort::of_server("example.org:6060-6099", 1).unwrap();
+    assert_eq!((first.to_string().as_str(), more), ("example.org:6060", 39));
+    assert_eq!(HostPort::of_server("[::1]:7", 1).unwrap().1, 0);
+    assert!(HostPort::of_server("example.org:6099-6060", 1).is_err());
+    let (first, more) = ListenAddr::of_server("0.0.0.0:6060-6099").unwrap();
+    assert_eq!((first.to_string().as_str(), more), ("0.0.0.0:6060", 39));
+    assert_eq!(ListenAddr::of_server("0").unwrap().1, 0);
 }

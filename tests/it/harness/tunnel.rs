@@ -81,10 +81,16 @@ impl Tunnel {
 
     /// A tunnel that is up, between programs that both got `args` too.
     pub(crate) fn with(mode: Mode, args: &[&str]) -> Self {
+        Self::with_server(mode, &[], args)
+    }
+
+    /// A tunnel that is up, between programs that both got `both`, and the server also `server`.
+    pub(crate) fn with_server(mode: Mode, server: &[&str], both: &[&str]) -> Self {
         let target = Target::new();
         let site = Site::new();
-        let server = site.server_with("127.0.0.1:0", &[target.addr()], args);
-        Self::joined(site, server, target, mode, args)
+        let args = [server, both].concat();
+        let server = site.server_with("127.0.0.1:0", &[target.addr()], &args);
+        Self::joined(site, server, target, mode, both)
     }
 
     /// A tunnel that is up, over a link.

@@ -1,0 +1,396 @@
+//! The tunnels of a client, which come and go while it runs.
+//!
+//! What is wanted stands in a [`Book`]. Those who keep sessions up read it, and have each session do
+//! what it says; here is the client's own side of it, its listeners.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::visitors;
+use crate::listener::Listener;
+use crate::metrics::{self, Account};
+use crate::session::{Local, Opener};
+use crate::tunnel::{Half, Host, HostPort, Listen, MAX_TUNNELS, Tunnel};
+
+/// Longest wait for what a server says of a tunnel: it may look up a name, and see whether another
+/// session is dead.
+const ANSWER: Duration = Duration::from_secs(15);
+
+/// A tunnel that a client is to have.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Its number with every server, which no other tunnel of this process ever has.
+    pub(super) number: u32,
+    pub(super) tunnel: Tunnel,
+    /// Its numbers, for those who look.
+    count: Arc<metrics::Tunnel>,
+    /// Where this side listens, if it does.
+    near: Option<String>,
+    /// Whether it was added while the client ran.
+    added: bool,
+    /// What the server says of it, as far as it has been asked.
+    verdict: watch::Sender<Option<Verdict>>,
+}
+
+/// What a server says of a tunnel: where it listens, if it does, or why it does not want it.
+pub(super) type Verdict = Result<Option<String>, String>;
+
+impl Entry {
+    /// Takes what a server says, and tells it to those who read the log. Where the server listens is
+    /// shown for as long as what this returns is kept.
+    pub(super) fn take(&self, judge: &Judge, verdict: Verdict) -> Option<Whereabouts> {
+        let (tunnel, server) = (&self.tunnel, &judge.name);
+        match &verdict {
+            Ok(Some(addr)) => {
+                let reached = judge.reached(addr);
+                info!("{tunnel}: {server} listens on {addr}{reached}");
+            }
+            Ok(None) => {}
+            Err(why) => warn!("{server} refused {tunnel}: {why}"),
+        }
+        let addr = verdict.as_ref().ok().cloned().flatten();
+        self.verdict.send_replace(Some(verdict));
+        addr.map(|addr| Whereabouts::new(&self.count, addr))
+    }
+
+    /// Whether it may be part of a login, which fails if any of its tunnels is refused: those may that
+    /// were there from the beginning, and those that a server has taken before.
+    pub(super) fn is_certain(&self) -> bool {
+        match &*self.verdict.borrow() {
+            Some(verdict) => verdict.is_ok(),
+            None => !self.added,
+        }
+    }
+
+    /// What of it is shown to people.
+    fn view(&self) -> View {
+        let (listening, refused) = match self.verdict.borrow().clone() {
+            Some(Ok(far)) => (far, None),
+            Some(Err(why)) => (None, Some(why)),
+            None => (None, None),
+        };
+        View {
+            number: self.number,
+            tunnel: self.tunnel.to_string(),
+            listening: self.near.clone().or(listening),
+            added: self.added,
+            refused,
+        }
+    }
+}
+
+/// A server, as it is told of.
+pub(super) struct Judge {
+    pub(super) name: String,
+    pub(super) host: Host,
+}
+
+impl Judge {
+    /// Where visitors find what it listens on, if that is not said by its address alone.
+    fn reached(&self, listening: &str) -> String {
+        match listening.parse::<SocketAddr>() {
+            Ok(addr) if addr.ip().is_unspecified() => {
+                let (host, port) = (self.host.clone(), addr.port());
+                format!(", reached at {}", HostPort { host, port })
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+/// Where a server listens for a tunnel, shown until this is dropped.
+#[derive(Debug)]
+pub(super) struct Whereabouts {
+    count: Arc<metrics::Tunnel>,
+    addr: String,
+}
+
+impl Whereabouts {
+    fn new(count: &Arc<metrics::Tunnel>, addr: String) -> Self {
+        count.listens_at(&addr);
+        let count = count.clone();
+        Self { count, addr }
+    }
+}
+
+impl Drop for Whereabouts {
+    fn drop(&mut self) {
+        self.count.listens_no_more_at(&self.addr);
+    }
+}
+
+/// A tunnel, as people see it.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    pub(super) number: u32,
+    pub(super) tunnel: String,
+    /// Where visitors go in, as far as that is known.
+    pub(super) listening: Option<String>,
+    pub(super) added: bool,
+    /// Why the server does not want it.
+    pub(super) refused: Option<String>,
+}
+
+/// All tunnels that there are to be, at any time; their numbers rise.
+pub(super) type Book = watch::Receiver<Vec<Arc<Entry>>>;
+
+/// What is to be done with the tunnels of a client that runs.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// To add these, all or none.
+    Add(Vec<Tunnel>, oneshot::Sender<Result<Vec<View>, String>>),
+    /// To remove those that fit any of these, each of which has to fit one.
+    Remove(Vec<Pick>, oneshot::Sender<Result<Vec<View>, String>>),
+    /// To tell of all.
+    List(oneshot::Sender<Vec<View>>),
+}
+
+/// Which tunnel is meant.
+#[derive(Clone, Debug)]
+pub(super) enum Pick {
+    Number(u32),
+    Tunnel(Tunnel),
+}
+
+impl Pick {
+    fn fits(&self, entry: &Entry) -> bool {
+        match self {
+            Self::Number(number) => *number == entry.number,
+            Self::Tunnel(tunnel) => *tunnel == entry.tunnel,
+        }
+    }
+}
+
+impl std::fmt::Display for Pick {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Tunnel(tunnel) => tunnel.fmt(f),
+        }
+    }
+}
+
+/// The client's own side of its tunnels.
+#[derive(Debug)]
+pub(super) struct Tunnels {
+    book: watch::Sender<Vec<Arc<Entry>>>,
+    next: u32,
+    /// What is listened on here, by the tunnel's number: at first what is to be, then a task for each.
+    bound: Vec<(u32, Local, Listener)>,
+    listening: HashMap<u32, JoinSet<()>>,
+    orders: mpsc::Receiver<Order>,
+    account: Arc<Account>,
+}
+
+impl Tunnels {
+    /// Binds what the tunnels listen on here, all or none; must be called within a runtime. Returns
+    /// also how orders are given.
+    pub(super) fn bind(
+        tunnels: Vec<Tunnel>,
+        account: &Arc<Account>,
+    ) -> Result<(Self, mpsc::Sender<Order>), String> {
+        let (sender, orders) = mpsc::channel(1);
+        let mut new = Self {
+            book: watch::Sender::default(),
+            next: 0,
+            bound: Vec::new(),
+            listening: HashMap::new(),
+            orders,
+            account: account.clone(),
+        };
+        new.add(tunnels, false)?;
+        Ok((new, sender))
+    }
+
+    /// What there is to be at any time.
+    pub(super) fn book(&self) -> Book {
+        self.book.subscribe()
+    }
+
+    /// Where this side listens, in the order of the tunnels.
+    pub(super) fn local_addrs(&self) -> impl Iterator<Item = SocketAddr> {
+        self.bound
+            .iter()
+            .filter_map(|(.., listener)| listener.local_addr())
+    }
+
+    /// The tunnel whose one visitor is this process's standard input and output, and its number.
+    pub(super) fn stdio(&self) -> Option<(u32, Local)> {
+        let book = self.book.borrow();
+        let entry = book.iter().find(|e| e.tunnel.listen == Listen::Stdio)?;
+        let local = Local::new(entry.count.clone(), &Listen::Stdio, entry.tunnel.proxy);
+        Some((entry.number, local))
+    }
+
+    /// Hands visitors to the session that there is, and does what it is told, until it is to stop.
+    pub(super) async fn run(
+        mut self,
+        current: watch::Receiver<Option<Opener>>,
+        stop: CancellationToken,
+    ) {
+        let run = async {
+            self.listen(&current);
+            while let Some(order) = self.orders.recv().await {
+                // Who does not wait for the answer any more has what it asked for all the same.
+                match order {
+                    Order::Add(tunnels, answer) => {
+                        let _ = answer.send(self.try_add(tunnels, &current).await);
+                    }
+                    Order::Remove(picks, answer) => drop(answer.send(self.remove(&picks).await)),
+                    Order::List(answer) => {
+                        let views = self.book.borrow().iter().map(|e| e.view()).collect();
+                        let _ = answer.send(views);
+                    }
+                }
+            }
+            std::future::pending().await
+        };
+        stop.run_until_cancelled(run).await.unwrap_or(())
+    }
+
+    /// Carries the visitors of all that has been bound.
+    fn listen(&mut self, current: &watch::Receiver<Option<Opener>>) {
+        for (number, local, listener) in self.bound.drain(..) {
+            let receive = visitors::receive(number, local, listener, current.clone());
+            self.listening.entry(number).or_default().spawn(receive);
+        }
+    }
+
+    /// Adds tunnels to the book, all or none.
+    fn add(&mut self, tunnels: Vec<Tunnel>, added: bool) -> Result<Vec<Arc<Entry>>, String> {
+        let (mut entries, mut bound, mut failures) = (Vec::new(), Vec::new(), Vec::new());
+        if self.book.borrow().len() + tunnels.len() > MAX_TUNNELS {
+            return Err(format!("one client may have {MAX_TUNNELS} tunnels at most"));
+        }
+        for (number, tunnel) in (self.next..).zip(tunnels) {
+            let (text, mut near) = (tunnel.to_string(), None);
+            let count = match tunnel.near() {
+                Half::Dial(_) => self.account.dialed(&text),
+                Half::Listen(Listen::Stdio, _) => self.account.listened(&text),
+                Half::Listen(listen, proxy) => {
+                    let count = self.account.listened(&text);
+                    match Listener::bind(&listen) {
+                        Ok(listener) => {
+                            info!("{tunnel}: listening on {listener}");
+                            let addr = listener.to_string();
+                            count.listens_at(&addr);
+                            near = Some(addr);
+                            bound.push((
+                                number,
+                                Local::new(count.clone(), &listen, proxy),
+                                listener,
+                            ));
+                        }
+                        Err(e) => {
+                            failures.push(format!("{tunnel}: cannot listen on {listen}: {e}"))
+                        }
+                    }
+                    count
+                }
+            };
+            entries.push(Arc::new(Entry {
+                number,
+                tunnel,
+                count,
+                near,
+                added,
+                verdict: watch::Sender::default(),
+            }));
+        }
+        if !failures.is_empty() {
+            entries.iter().for_each(|entry| self.uncount(entry));
+            return Err(failures.join("\n"));
+        }
+        self.next += entries.len() as u32;
+        self.bound.append(&mut bound);
+        self.book
+            .send_modify(|book| book.extend(entries.iter().cloned()));
+        Ok(entries)
+    }
+
+    /// Adds tunnels while there is a session, and takes them out again if the server does not want
+    /// them.
+    async fn try_add(
+        &mut self,
+        tunnels: Vec<Tunnel>,
+        current: &watch::Receiver<Option<Opener>>,
+    ) -> Result<Vec<View>, String> {
+        if tunnels.iter().any(|tunnel| tunnel.listen == Listen::Stdio) {
+            return Err("stdio: the standard input of a client that runs is not to be had".into());
+        }
+        if visitors::next_session(current.clone()).await.is_none() {
+            return Err("the running client has no connection to its server".into());
+        }
+        let entries = self.add(tunnels, true)?;
+        let mut refused = Vec::new();
+        for entry in &entries {
+            let mut verdict = entry.verdict.subscribe();
+            let judged = timeout(ANSWER, verdict.wait_for(Option::is_some)).await;
+            let judged = judged.ok().and_then(|verdict| verdict.ok()?.clone());
+            let why = match judged {
+                Some(Ok(_)) => continue,
+                Some(Err(why)) => format!("the server refused it: {why}"),
+                None => "the server did not answer in time".into(),
+            };
+            refused.push(format!("{}: {why}", entry.tunnel));
+        }
+        if refused.is_empty() {
+            self.listen(current);
+            return Ok(entries.iter().map(|entry| entry.view()).collect());
+        }
+        self.bound.clear();
+        self.forget(&entries);
+        Err(refused.join("\n"))
+    }
+
+    /// Removes tunnels: nobody listens for them any more when it returns, as far as that is up to this
+    /// side, and their flows drain.
+    async fn remove(&mut self, picks: &[Pick]) -> Result<Vec<View>, String> {
+        let book = self.book.borrow().clone();
+        let missing = picks
+            .iter()
+            .filter(|pick| !book.iter().any(|entry| pick.fits(entry)));
+        let missing: Vec<_> = missing
+            .map(|pick| format!("{pick}: there is no such tunnel"))
+            .collect();
+        if !missing.is_empty() {
+            return Err(missing.join("\n"));
+        }
+        let gone = |entry: &Arc<Entry>| picks.iter().any(|pick| pick.fits(entry));
+        let gone: Vec<_> = book.into_iter().filter(gone).collect();
+        for entry in &gone {
+            if let Some(mut listening) = self.listening.remove(&entry.number) {
+                listening.shutdown().await;
+            }
+            info!("{}: removed; its open flows may finish", entry.tunnel);
+        }
+        self.forget(&gone);
+        Ok(gone.iter().map(|entry| entry.view()).collect())
+    }
+
+    fn forget(&self, gone: &[Arc<Entry>]) {
+        let is_gone = |entry: &Entry| gone.iter().any(|gone| gone.number == entry.number);
+        self.book
+            .send_modify(|book| book.retain(|entry| !is_gone(entry)));
+        gone.iter().for_each(|entry| self.uncount(entry));
+    }
+
+    /// Takes a tunnel that is gone from those that are shown, unless there is another like it.
+    fn uncount(&self, entry: &Entry) {
+        let like = |other: &Arc<Entry>| Arc::ptr_eq(&other.count, &entry.count);
+        if let Some(near) = &entry.near {
+            entry.count.listens_no_more_at(near);
+        }
+        if !self.book.borrow().iter().any(like) {
+            self.account.forget(&entry.count.text);
+        }
+    }
+}
