@@ -16,6 +16,8 @@ pub use endpoint::{Attempt, Bound, Endpoint, connect, connect_tcp};
 #[doc(hidden)]
 pub use quic::BareController;
 pub use stream::{Receiver, Sender};
+#[doc(hidden)]
+pub use tcp::take_frames;
 pub use tcp::{NoProxy, Proxy, Route};
 
 use std::fmt;

@@ -215,6 +215,22 @@ impl Shown {
     }
 }
 
+/// Has a server take what a client may send, for the fuzzer.
+#[doc(hidden)]
+pub fn take_frames(bytes: &[u8]) {
+    let (mux, mut decoder) = (Mux::new(Side::Server), frame::Decoder::default());
+    mux.admit();
+    let mut input = bytes::BytesMut::from(bytes);
+    while !mux.is_over() {
+        match decoder.next(&mut input) {
+            Ok(Some(frame)) => mux.take(Ok(frame)),
+            Ok(None) => break,
+            Err(e) => mux.take(Err(e)),
+        }
+        mux.gather(&mut batch::Batch::default());
+    }
+}
+
 /// An encrypted connection to a peer. Clones are the same connection.
 #[derive(Clone, Debug)]
 pub struct Connection {

@@ -404,3 +404,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -207,6 +207,11 @@ impl Streams {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_id.is_empty() && self.of_peer == 0
+    }
+
     /// Drops all that waits, and wakes all who wait.
     pub(super) fn abandon(&mut self) {
         for stream in self.by_id.values_mut() {
