@@ -27,6 +27,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand connect 'Connect standard input and output to a target at the server''s side, once'
             cand tunnel 'Change or show the tunnels of a client that runs'
             cand stop 'Have a server or a client that runs end in order'
+            cand check 'Check a server''s or a client''s flags and files, and the way to the server, step by step'
             cand ticket 'Print what a client needs to know of the server here, as one word'
             cand service 'Have systemd run a server or a client'
             cand keygen 'Make a key and a certificate for a server, or a client''s key or secret'
@@ -178,6 +179,82 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand -V 'Print version'
             cand --version 'Print version'
         }
+        &'rstun;check'= {
+            cand --config 'File whose flags are checked [default: the one in the configuration directory]'
+            cand -h 'Print help'
+            cand --help 'Print help'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand server 'What `rstun server` would do with the same flags'
+            cand client 'What `rstun client` would do with the same flags'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'rstun;check;server'= {
+            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
+            cand --addr 'UDP address to listen on; a bare port means all addresses, and a range 6060-6099 all of its ports, for clients to change between'
+            cand --downstream 'What clients may reach, repeatable: HOST:PORT, NETWORK:FIRST-LAST, udp://HOST:PORT or unix:///PATH; a bare port is at 127.0.0.1'
+            cand --unix-dir 'Directory in which TunnelIn may listen on Unix sockets [default: none]'
+            cand --password 'Password; others on this machine can see it in the list of processes'
+            cand --password-file 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd''s credential ''password'', or a prompt]'
+            cand --clients 'Clients with entries of their own: who each is and what it may do, in TOML; changes count at once'
+            cand --cert 'Certificate or chain, DER or PEM [default: certificate.der in the configuration directory, or else one that the server makes for itself]'
+            cand --key 'Private key of the certificate, DER or PEM [default: priv_key.der beside it]'
+            cand --congestion 'Congestion control of what this side sends'
+            cand --idle-timeout 'Silence after which a connection is lost, with what goes through it; the other side may allow less'
+            cand --udp-timeout 'Silence after which a UDP flow is over, where its tunnel has no ?timeout='
+            cand --drain 'Time that open connections have to finish after Ctrl-C or SIGTERM'
+            cand --audit-log 'File to add a line of JSON to for each login, refusal, tunnel and denied target'
+            cand --log 'What log lines look like'
+            cand --user 'User to go on as when the port is bound, if started by root'
+            cand --qr 'Show clients'' ticket as a QR code too'
+            cand --allow-bench 'Let clients load this server with `rstun bench --server-addr`'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'rstun;check;client'= {
+            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
+            cand --server-addr 'Server to connect to, repeatable; the port is 6060 if left out, and any of a range 6060-6099. The first server that can be had is used, and the others stand by'
+            cand --mode 'Direction of each --addr-mapping'
+            cand --addr-mapping 'Tunnel in the direction of --mode, repeatable'
+            cand -L 'Listen on LOCAL here, dial REMOTE at the server, repeatable'
+            cand --tunnel-out 'Listen on LOCAL here, dial REMOTE at the server, repeatable'
+            cand -R 'Listen on REMOTE at the server, dial LOCAL here, repeatable; with socks5 or http as LOCAL, visitors say what to dial'
+            cand --tunnel-in 'Listen on REMOTE at the server, dial LOCAL here, repeatable; with socks5 or http as LOCAL, visitors say what to dial'
+            cand -D 'Proxy here whose visitors go out at the server, repeatable: SOCKS5, or HTTP by http://'
+            cand --dynamic 'Proxy here whose visitors go out at the server, repeatable: SOCKS5, or HTTP by http://'
+            cand --ticket-file 'File with a ticket in its first line, which nobody else may read [else: RSTUN_TICKET]'
+            cand --password 'Password; others on this machine can see it in the list of processes'
+            cand --password-file 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd''s credential ''password'', or a prompt]'
+            cand --name 'Log in as the client of this name in the server''s --clients; the password is its secret'
+            cand --identity 'Log in by the key in this file, which `rstun keygen --client` made'
+            cand --cert 'Copy of the server''s certificate, DER or PEM; repeatable, and one that fits will do [default: certificate.der in the configuration directory]'
+            cand --pin 'In place of --cert the SHA-256 of the server''s certificate, as keygen and the server print it; repeatable, and one that fits will do'
+            cand --trust 'In place of both, whom to ask'
+            cand --congestion 'Congestion control of what this side sends'
+            cand --idle-timeout 'Silence after which a connection is lost, with what goes through it; the other side may allow less'
+            cand --udp-timeout 'Silence after which a UDP flow is over, where its tunnel has no ?timeout='
+            cand --hop-interval 'Move to a new local port after so long, a quarter more or less, and to another of the server''s if its address has a range of them; flows go on'
+            cand --drain 'Time that open connections have to finish after Ctrl-C or SIGTERM'
+            cand --log 'What log lines look like'
+            cand --all-servers 'Connect to each --server-addr: tunnels into this machine are open at all of them, and those out of it go through the nearest'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'rstun;check;help'= {
+            cand server 'What `rstun server` would do with the same flags'
+            cand client 'What `rstun client` would do with the same flags'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'rstun;check;help;server'= {
+        }
+        &'rstun;check;help;client'= {
+        }
+        &'rstun;check;help;help'= {
+        }
         &'rstun;ticket'= {
             cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --addr 'Address by which clients reach the server, repeatable, the best first [default: what look like this machine''s addresses]'
@@ -275,6 +352,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand connect 'Connect standard input and output to a target at the server''s side, once'
             cand tunnel 'Change or show the tunnels of a client that runs'
             cand stop 'Have a server or a client that runs end in order'
+            cand check 'Check a server''s or a client''s flags and files, and the way to the server, step by step'
             cand ticket 'Print what a client needs to know of the server here, as one word'
             cand service 'Have systemd run a server or a client'
             cand keygen 'Make a key and a certificate for a server, or a client''s key or secret'
@@ -299,6 +377,14 @@ set edit:completion:arg-completer[rstun] = {|@words|
         &'rstun;help;tunnel;list'= {
         }
         &'rstun;help;stop'= {
+        }
+        &'rstun;help;check'= {
+            cand server 'What `rstun server` would do with the same flags'
+            cand client 'What `rstun client` would do with the same flags'
+        }
+        &'rstun;help;check;server'= {
+        }
+        &'rstun;help;check;client'= {
         }
         &'rstun;help;ticket'= {
         }

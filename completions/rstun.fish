@@ -31,6 +31,7 @@ complete -c rstun -n "__fish_rstun_needs_command" -f -a "client" -d 'Connect to 
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "connect" -d 'Connect standard input and output to a target at the server\'s side, once'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "tunnel" -d 'Change or show the tunnels of a client that runs'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "stop" -d 'Have a server or a client that runs end in order'
+complete -c rstun -n "__fish_rstun_needs_command" -f -a "check" -d 'Check a server\'s or a client\'s flags and files, and the way to the server, step by step'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "ticket" -d 'Print what a client needs to know of the server here, as one word'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "service" -d 'Have systemd run a server or a client'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "keygen" -d 'Make a key and a certificate for a server, or a client\'s key or secret'
@@ -145,6 +146,67 @@ complete -c rstun -n "__fish_rstun_using_subcommand stop" -l pid -d 'The process
 complete -c rstun -n "__fish_rstun_using_subcommand stop" -l socket -d 'Its control socket, where it is not in a usual place' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand stop" -s h -l help -d 'Print help'
 complete -c rstun -n "__fish_rstun_using_subcommand stop" -s V -l version -d 'Print version'
+complete -c rstun -n "__fish_rstun_using_subcommand check; and not __fish_seen_subcommand_from server client help" -l config -d 'File whose flags are checked [default: the one in the configuration directory]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand check; and not __fish_seen_subcommand_from server client help" -s h -l help -d 'Print help'
+complete -c rstun -n "__fish_rstun_using_subcommand check; and not __fish_seen_subcommand_from server client help" -s V -l version -d 'Print version'
+complete -c rstun -n "__fish_rstun_using_subcommand check; and not __fish_seen_subcommand_from server client help" -f -a "server" -d 'What `rstun server` would do with the same flags'
+complete -c rstun -n "__fish_rstun_using_subcommand check; and not __fish_seen_subcommand_from server client help" -f -a "client" -d 'What `rstun client` would do with the same flags'
+complete -c rstun -n "__fish_rstun_using_subcommand check; and not __fish_seen_subcommand_from server client help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l config -d 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l addr -d 'UDP address to listen on; a bare port means all addresses, and a range 6060-6099 all of its ports, for clients to change between' -r
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l downstream -d 'What clients may reach, repeatable: HOST:PORT, NETWORK:FIRST-LAST, udp://HOST:PORT or unix:///PATH; a bare port is at 127.0.0.1' -r
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l unix-dir -d 'Directory in which TunnelIn may listen on Unix sockets [default: none]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l password -d 'Password; others on this machine can see it in the list of processes' -r
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l password-file -d 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd\'s credential \'password\', or a prompt]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l clients -d 'Clients with entries of their own: who each is and what it may do, in TOML; changes count at once' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l cert -d 'Certificate or chain, DER or PEM [default: certificate.der in the configuration directory, or else one that the server makes for itself]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l key -d 'Private key of the certificate, DER or PEM [default: priv_key.der beside it]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l congestion -d 'Congestion control of what this side sends' -r -f -a "bbr\t'Our own, after BBRv3: measures the path, and takes no random loss for congestion'
+cubic\t'What most of TCP does'
+newreno\t'What TCP did before that'"
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l idle-timeout -d 'Silence after which a connection is lost, with what goes through it; the other side may allow less' -r
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l udp-timeout -d 'Silence after which a UDP flow is over, where its tunnel has no ?timeout=' -r
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l drain -d 'Time that open connections have to finish after Ctrl-C or SIGTERM' -r
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l audit-log -d 'File to add a line of JSON to for each login, refusal, tunnel and denied target' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l log -d 'What log lines look like' -r -f -a "text\t'For people, and for systemd\'s journal'
+json\t'An object a line, for programs'"
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l user -d 'User to go on as when the port is bound, if started by root' -r
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l qr -d 'Show clients\' ticket as a QR code too'
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l allow-bench -d 'Let clients load this server with `rstun bench --server-addr`'
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -s V -l version -d 'Print version'
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l config -d 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l server-addr -d 'Server to connect to, repeatable; the port is 6060 if left out, and any of a range 6060-6099. The first server that can be had is used, and the others stand by' -r
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l mode -d 'Direction of each --addr-mapping' -r -f -a "TunnelOut\t'The client listens, traffic goes out at the server\'s side'
+TunnelIn\t'The server listens, traffic comes in to the client\'s side'"
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l addr-mapping -d 'Tunnel in the direction of --mode, repeatable' -r
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -s L -l tunnel-out -d 'Listen on LOCAL here, dial REMOTE at the server, repeatable' -r
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -s R -l tunnel-in -d 'Listen on REMOTE at the server, dial LOCAL here, repeatable; with socks5 or http as LOCAL, visitors say what to dial' -r
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -s D -l dynamic -d 'Proxy here whose visitors go out at the server, repeatable: SOCKS5, or HTTP by http://' -r
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l ticket-file -d 'File with a ticket in its first line, which nobody else may read [else: RSTUN_TICKET]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l password -d 'Password; others on this machine can see it in the list of processes' -r
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l password-file -d 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd\'s credential \'password\', or a prompt]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l name -d 'Log in as the client of this name in the server\'s --clients; the password is its secret' -r
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l identity -d 'Log in by the key in this file, which `rstun keygen --client` made' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l cert -d 'Copy of the server\'s certificate, DER or PEM; repeatable, and one that fits will do [default: certificate.der in the configuration directory]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l pin -d 'In place of --cert the SHA-256 of the server\'s certificate, as keygen and the server print it; repeatable, and one that fits will do' -r
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l trust -d 'In place of both, whom to ask' -r -f -a "system\t'The authorities that this system trusts, for the name in --server-addr'
+first-use\t'Nobody the first time; then its certificate has to stay the same'"
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l congestion -d 'Congestion control of what this side sends' -r -f -a "bbr\t'Our own, after BBRv3: measures the path, and takes no random loss for congestion'
+cubic\t'What most of TCP does'
+newreno\t'What TCP did before that'"
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l idle-timeout -d 'Silence after which a connection is lost, with what goes through it; the other side may allow less' -r
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l udp-timeout -d 'Silence after which a UDP flow is over, where its tunnel has no ?timeout=' -r
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l hop-interval -d 'Move to a new local port after so long, a quarter more or less, and to another of the server\'s if its address has a range of them; flows go on' -r
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l drain -d 'Time that open connections have to finish after Ctrl-C or SIGTERM' -r
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l log -d 'What log lines look like' -r -f -a "text\t'For people, and for systemd\'s journal'
+json\t'An object a line, for programs'"
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l all-servers -d 'Connect to each --server-addr: tunnels into this machine are open at all of them, and those out of it go through the nearest'
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -s V -l version -d 'Print version'
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from help" -f -a "server" -d 'What `rstun server` would do with the same flags'
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from help" -f -a "client" -d 'What `rstun client` would do with the same flags'
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c rstun -n "__fish_rstun_using_subcommand ticket" -l config -d 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand ticket" -l addr -d 'Address by which clients reach the server, repeatable, the best first [default: what look like this machine\'s addresses]' -r
 complete -c rstun -n "__fish_rstun_using_subcommand ticket" -l for -d 'Client that it is for; if it has no entry in --clients yet, one is added' -r
@@ -213,18 +275,21 @@ first-use\t'Nobody the first time; then its certificate has to stay the same'"
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l json -d 'Print JSON in place of a table'
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -s V -l version -d 'Print version'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop ticket service keygen bench help" -f -a "server" -d 'Stand where both sides reach it, and carry clients\' tunnels'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop ticket service keygen bench help" -f -a "client" -d 'Connect to a server, and keep tunnels up'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop ticket service keygen bench help" -f -a "connect" -d 'Connect standard input and output to a target at the server\'s side, once'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop ticket service keygen bench help" -f -a "tunnel" -d 'Change or show the tunnels of a client that runs'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop ticket service keygen bench help" -f -a "stop" -d 'Have a server or a client that runs end in order'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop ticket service keygen bench help" -f -a "ticket" -d 'Print what a client needs to know of the server here, as one word'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop ticket service keygen bench help" -f -a "service" -d 'Have systemd run a server or a client'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop ticket service keygen bench help" -f -a "keygen" -d 'Make a key and a certificate for a server, or a client\'s key or secret'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop ticket service keygen bench help" -f -a "bench" -d 'Measure what a tunnel does, on this machine or to a server'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop ticket service keygen bench help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop check ticket service keygen bench help" -f -a "server" -d 'Stand where both sides reach it, and carry clients\' tunnels'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop check ticket service keygen bench help" -f -a "client" -d 'Connect to a server, and keep tunnels up'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop check ticket service keygen bench help" -f -a "connect" -d 'Connect standard input and output to a target at the server\'s side, once'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop check ticket service keygen bench help" -f -a "tunnel" -d 'Change or show the tunnels of a client that runs'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop check ticket service keygen bench help" -f -a "stop" -d 'Have a server or a client that runs end in order'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop check ticket service keygen bench help" -f -a "check" -d 'Check a server\'s or a client\'s flags and files, and the way to the server, step by step'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop check ticket service keygen bench help" -f -a "ticket" -d 'Print what a client needs to know of the server here, as one word'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop check ticket service keygen bench help" -f -a "service" -d 'Have systemd run a server or a client'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop check ticket service keygen bench help" -f -a "keygen" -d 'Make a key and a certificate for a server, or a client\'s key or secret'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop check ticket service keygen bench help" -f -a "bench" -d 'Measure what a tunnel does, on this machine or to a server'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel stop check ticket service keygen bench help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c rstun -n "__fish_rstun_using_subcommand help; and __fish_seen_subcommand_from tunnel" -f -a "add" -d 'Open tunnels beside those that the client has, until it ends'
 complete -c rstun -n "__fish_rstun_using_subcommand help; and __fish_seen_subcommand_from tunnel" -f -a "remove" -d 'Close tunnels; connections that are open have the time of its --drain'
 complete -c rstun -n "__fish_rstun_using_subcommand help; and __fish_seen_subcommand_from tunnel" -f -a "list" -d 'Show the client\'s tunnels and where they can be reached'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and __fish_seen_subcommand_from check" -f -a "server" -d 'What `rstun server` would do with the same flags'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and __fish_seen_subcommand_from check" -f -a "client" -d 'What `rstun client` would do with the same flags'
 complete -c rstun -n "__fish_rstun_using_subcommand help; and __fish_seen_subcommand_from service" -f -a "install" -d 'Write a unit for systemd, and enable it'
 complete -c rstun -n "__fish_rstun_using_subcommand help; and __fish_seen_subcommand_from service" -f -a "uninstall" -d 'Stop a service, and take its unit away; configuration and state stay'

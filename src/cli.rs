@@ -13,6 +13,7 @@
 //! required: clap asks that of the command line alone, so check it in `config`. One that holds a
 //! secret itself goes into [`SECRETS`] too.
 
+mod check;
 mod client;
 #[cfg(unix)]
 mod control;
@@ -40,6 +41,7 @@ pub use control::{
 #[cfg(unix)]
 pub use service::{ServiceAction, ServiceFlags, ServiceProgram, UnitFlags};
 
+pub use check::{CheckFlags, Checked};
 pub use layered::{
     SECRETS, Setting, TUNNELS, are_rivals, arguments, check, matches, program, read,
 };
@@ -81,6 +83,8 @@ pub enum Command {
     /// Have a server or a client that runs end in order
     #[cfg(unix)]
     Stop(StopFlags),
+    /// Check a server's or a client's flags and files, and the way to the server, step by step
+    Check(CheckFlags),
     /// Print what a client needs to know of the server here, as one word
     Ticket(TicketFlags),
     /// Have systemd run a server or a client

@@ -30,6 +30,8 @@ use crate::control::{ControlSocket, Greeting};
 use crate::metrics::{Account, Metrics};
 use crate::session::{FlowError, Opener};
 
+pub(crate) use self::connecting::connect;
+
 /// Why a client ended.
 #[derive(Debug, Error)]
 pub enum ClientError {

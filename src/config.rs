@@ -3,6 +3,7 @@
 //! After this module nothing is missing: no defaults and no sentinels further down. Whatever is
 //! wrong with a command line or the files it names is found here, before anything is started.
 
+mod checked;
 mod clients;
 mod connect;
 mod file;
@@ -41,6 +42,7 @@ use crate::tls::{ClientIdentity, ServerIdentity, Trust};
 use crate::transport::{Congestion, Hop, Tuning};
 use crate::tunnel::{HostPort, ListenAddr, Tunnel};
 
+pub use checked::Checked;
 pub use clients::ClientsFile;
 pub use connect::ConnectConfig;
 pub use settings::{Asked, NotUnderstood, Origins, read};

@@ -35,6 +35,7 @@
 pub mod access;
 pub mod audit;
 pub mod bench;
+pub mod check;
 pub mod cli;
 pub mod client;
 pub mod config;
@@ -83,7 +84,7 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::audit::AuditLog;
 use crate::cli::{Command, LogFormat, ServerFlags};
 use crate::client::Client;
-use crate::config::{ClientConfig, ConnectConfig, NotUnderstood, ServerConfig};
+use crate::config::{Checked, ClientConfig, ConnectConfig, NotUnderstood, ServerConfig};
 #[cfg(unix)]
 use crate::control::Running;
 use crate::invitation::Invitation;
@@ -135,6 +136,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Tunnel(command) => Ok(order(orders::tunnel(command))),
         #[cfg(unix)]
         Command::Service(flags) => Ok(service::run(flags)),
+        Command::Check(flags) => {
+            log.start(LevelFilter::ERROR, None);
+            Checked::new(flags).map(check::run)
+        }
         Command::Keygen(flags) => Ok(keygen::run(&flags.into())),
         Command::Bench(flags) => bench::Plan::new(flags).map(|plan| {
             log.start(LevelFilter::WARN, None);

@@ -177,6 +177,11 @@ impl Network {
         self.bits == if self.base.is_ipv4() { 32 } else { 128 }
     }
 
+    /// Its first address.
+    pub fn address(&self) -> IpAddr {
+        self.base
+    }
+
     /// Whether all of another's addresses are of this one too.
     pub fn covers(&self, other: Self) -> bool {
         self.bits <= other.bits && self.contains(other.base)

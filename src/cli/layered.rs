@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
 use zeroize::Zeroizing;
 
-use super::{Cli, ClientFlags, ConnectFlags, Hidden, reason};
+use super::{CheckFlags, Checked, Cli, Hidden, reason};
 
 /// The ids of flags that hold a secret. Clap would keep it, so it goes past clap.
 pub const SECRETS: [&str; 2] = ["password", "ticket"];
@@ -109,21 +109,34 @@ pub const TUNNELS: [&str; 3] = ["tunnel_out", "tunnel_in", "dynamic"];
 impl super::Command {
     /// Lets a client begin without tunnels.
     pub fn allow_no_tunnels(&mut self) {
-        if let Self::Client(flags) = self {
-            flags.tunnels_later = true;
+        match self {
+            Self::Client(flags) => flags.tunnels_later = true,
+            Self::Check(CheckFlags {
+                what: Some(Checked::Client(flags)),
+                ..
+            }) => flags.tunnels_later = true,
+            _ => {}
         }
     }
 
     /// Keeps a secret that was found in a file for the flag of this id.
     pub fn keep_secret(&mut self, id: &str, text: Zeroizing<String>) {
-        let (password, ticket) = match self {
-            Self::Server(flags) => (&mut flags.password, None),
-            Self::Ticket(flags) => (&mut flags.password, None),
-            Self::Client(ClientFlags { credential, .. })
-            | Self::Connect(ConnectFlags { credential, .. }) => {
-                (&mut credential.password, Some(&mut credential.kept_ticket))
-            }
+        let (password, credential) = match self {
+            Self::Server(flags) => (Some(&mut flags.password), None),
+            Self::Ticket(flags) => (Some(&mut flags.password), None),
+            Self::Client(flags) => (None, Some(&mut flags.credential)),
+            Self::Connect(flags) => (None, Some(&mut flags.credential)),
+            Self::Check(flags) => match &mut flags.what {
+                Some(Checked::Server(flags)) => (Some(&mut flags.password), None),
+                Some(Checked::Client(flags)) => (None, Some(&mut flags.credential)),
+                None => return,
+            },
             _ => return,
+        };
+        let (password, ticket) = match (password, credential) {
+            (_, Some(credential)) => (&mut credential.password, Some(&mut credential.kept_ticket)),
+            (Some(password), None) => (password, None),
+            (None, None) => return,
         };
         let text = Some(Hidden(text));
         match (id, ticket) {

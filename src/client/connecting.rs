@@ -23,7 +23,7 @@ const HEAD_START: Duration = Duration::from_millis(700);
 
 /// Connects to the server by the first of these ways that answers: all addresses of its name, and TCP
 /// beside QUIC where QUIC takes long. Cancel-safe.
-pub(super) async fn connect(
+pub(crate) async fn connect(
     server: &HostPort,
     ways: &Ways,
     tls: &Arc<rustls::ClientConfig>,

@@ -81,6 +81,14 @@ pub(super) fn keys(program: &Command) -> impl Iterator<Item = &Arg> {
     program.get_arguments().filter(not_in_file)
 }
 
+/// How many of a file's keys are flags of a program.
+pub(super) fn known(text: &str, program: &Command) -> usize {
+    let (document, _) = DeTable::parse_recoverable(text);
+    let is_known = |name: &str| keys(program).any(|arg| key(arg) == name);
+    let names = document.get_ref().keys();
+    names.filter(|name| is_known(name.get_ref())).count()
+}
+
 /// Whether a flag takes the path of a file.
 pub(super) fn is_path(arg: &Arg) -> bool {
     arg.get_value_parser().type_id() == TypeId::of::<PathBuf>()

@@ -13,7 +13,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use zeroize::Zeroizing;
 
 use super::file::{self, Content};
-use super::places;
+use super::{checked, places};
 use crate::cli::{self, Cli, SECRETS, Setting};
 use crate::secret;
 
@@ -52,8 +52,12 @@ impl From<anyhow::Error> for NotUnderstood {
 /// Reads a command line, whose first element is the name that the program was called by, and all
 /// that may complete it. The same again after a change of the file reads what it says then.
 pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Asked, NotUnderstood> {
-    let args = cli::arguments(args);
-    let matches = cli::matches(&args, &[], &[])?;
+    let mut args = cli::arguments(args);
+    let mut matches = cli::matches(&args, &[], &[])?;
+    if let (["check"], check) = (&innermost(&matches).0[..], innermost(&matches).1) {
+        args = checked::complete(args, check.get_one("file"))?;
+        matches = cli::matches(&args, &[], &[])?;
+    }
     let (path, typed) = innermost(&matches);
     let program = cli::program(&path).filter(has_file);
     let Some(program) = program else {

@@ -33,9 +33,8 @@ use tracing::trace;
 use self::credit::Credit;
 use self::moderation::Bulk;
 use self::own::Own;
-use self::path::Path;
+use self::path::{Hints, Path};
 use self::ports::ManyPorts;
-use self::probe::Leeway;
 use self::punctual::Punctual;
 use self::socket::BatchSocket;
 use super::credit::{FIRST_WINDOW, GROWTH};
@@ -186,13 +185,13 @@ impl Attempt {
         let remote = self.incoming.remote_address();
         let mut config = self.server;
         let path = Path::to(remote);
-        let leeway = Arc::default();
+        let hints = Hints::default();
         let window = RECEIVE_WINDOW_BEFORE_LOGIN;
-        let transport = path.config(self.tuning, &leeway, window, 1, 0);
+        let transport = path.config(self.tuning, &hints, window, 1, 0);
         config.transport_config(Arc::new(transport));
         let connecting = self.incoming.accept_with(Arc::new(config)).map_err(lost)?;
         let connection = connecting.await.map_err(lost)?;
-        Ok(Connection::new(connection, None, self.bulk, leeway))
+        Ok(Connection::new(connection, None, self.bulk, hints))
     }
 }
 
@@ -203,7 +202,7 @@ pub struct Connection {
     /// At the client.
     own: Option<Arc<Own>>,
     credit: Arc<Credit>,
-    leeway: Arc<Leeway>,
+    hints: Arc<Hints>,
     /// Datagrams that are nobody's payload: sent, and received.
     probes: Arc<[AtomicU64; 2]>,
     /// Room for datagrams to wait in while none does, in bytes.
@@ -211,18 +210,13 @@ pub struct Connection {
 }
 
 impl Connection {
-    fn new(
-        inner: quinn::Connection,
-        own: Option<Own>,
-        bulk: Arc<Bulk>,
-        leeway: Arc<Leeway>,
-    ) -> Self {
+    fn new(inner: quinn::Connection, own: Option<Own>, bulk: Arc<Bulk>, hints: Hints) -> Self {
         Self {
             datagram_room: inner.datagram_send_buffer_space(),
             inner,
             own: own.map(Arc::new),
             credit: Arc::new(Credit::new(bulk)),
-            leeway,
+            hints: Arc::new(hints),
             probes: Arc::default(),
         }
     }
@@ -280,6 +274,7 @@ impl Connection {
     /// One that is larger than [`Connection::max_datagram`] is dropped too, which that may be
     /// lowered to any time.
     pub fn send_datagram(&self, datagram: Bytes) {
+        self.hints.offered.add(datagram.len());
         if let Err(e) = self.inner.send_datagram(datagram) {
             trace!("a datagram was not sent: {e}");
         }
@@ -356,7 +351,7 @@ impl Connection {
 
     /// Sends something small that the peer has to acknowledge, whatever is in flight.
     pub fn probe(&self) {
-        self.leeway.widen();
+        self.hints.leeway.widen();
         self.probes[0].fetch_add(1, Ordering::Relaxed);
         // Only a connection that is lost takes none.
         let _ = self.inner.send_datagram(Bytes::new());
@@ -364,7 +359,7 @@ impl Connection {
 
     /// Ends what [`Connection::probe`] began: the peer is heard.
     pub fn relax(&self) {
-        self.leeway.close();
+        self.hints.leeway.close();
     }
 
     /// At a client, goes on from a new local socket, in case that a NAT, a firewall or a route holds

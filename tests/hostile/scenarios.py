@@ -131,11 +131,31 @@ async def slow_head(server, password, there):
     return {"resets": list(peer.resets.values()), "after": time.monotonic() - began}
 
 
-async def smallest_datagrams(server, password, there):
-    """A peer that says that it takes datagrams of one byte."""
+async def smallest_datagrams(server, password, there, over_udp):
+    """A peer that says that it takes datagrams of one byte, and talks to a target that answers each."""
     peer = await connect(server, max_datagram_frame_size=1)
-    await peer.log_in(password, [tunnel_out(address(there))])
-    return {"echo": await echo(peer)}
+    tunnels = [tunnel_out(address(there)), tunnel_out(address(over_udp), UDP)]
+    await peer.log_in(password, tunnels)
+    # What the server takes is not what it may send.
+    peer._quic._remote_max_datagram_frame_size = 1 << 16
+    header = struct.pack("!BI", FIXED, 1)
+    for n in range(100):
+        peer.cast(introduction(n, header, b"a question of so many bytes"))
+    return {"echo": await echo(peer), "datagrams": len(peer.datagrams)}
+
+
+async def crowd(server, count):
+    """So many handshakes at once from one source without a login; how many were asked for proof of their
+    address, and how many came in."""
+    peers = await asyncio.gather(
+        *[asyncio.wait_for(connect(server, source="127.4.0.1"), 4) for _ in range(int(count))],
+        return_exceptions=True,
+    )
+    inside = [peer for peer in peers if not isinstance(peer, Exception) and peer.end is None]
+    proved = [peer for peer in inside if peer._quic._retry_count]
+    print(json.dumps({"inside": len(inside), "proved": len(proved)}), flush=True)
+    ends = await asyncio.gather(*[peer.over() for peer in inside])
+    return {"ends": sorted({end["code"] for end in ends})}
 
 
 async def replay(server, password):

@@ -12,6 +12,7 @@ mod bad_input;
 mod balancers;
 mod bench;
 mod changes;
+mod check;
 mod concurrent;
 mod connect;
 mod drain;

@@ -17,7 +17,7 @@ use rstun::tunnel::{Direction, Tunnel as Mapping};
 
 use crate::harness::entries::By;
 #[cfg(target_os = "linux")]
-use crate::harness::link::Link;
+use crate::harness::link::{Link, say};
 use crate::harness::tunnel::{Mode, in_both_modes};
 use crate::harness::{DEADLINE, PASSWORD, Program, Signal, Site};
 
@@ -359,6 +359,95 @@ fn large_packets_over_a_bad_link() {
             assert_echoed(&visitor, &packet(size, size));
         }
     }
+}
+
+/// A program that has said little begins to send 29 Mbit/s: no packet waits for a window to grow, nor for
+/// another that is lost. How late a busy machine makes packets by itself is seen from others, that go
+/// beside the tunnel; and the best of some tries counts.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_load_that_begins_at_once_is_not_late() {
+    const TRIES: usize = 5;
+    const DELAY: Duration = Duration::from_millis(25);
+    const PROMISE: Duration = Duration::from_millis(10);
+    let Some(link) = Link::new("delay=25 loss=5 rate=100") else {
+        return;
+    };
+    let in_time = (0..TRIES).any(|_| {
+        let [through, beside] = begin_to_send(&link);
+        say(&format!(
+            "through the tunnel {through:?}, beside it {beside:?}"
+        ));
+        // Two more programs are to be woken.
+        let machine = 3 * beside.late.saturating_sub(DELAY);
+        through.share >= beside.share - 0.03 && through.late <= DELAY + PROMISE + machine
+    });
+    assert!(in_time, "late in each of {TRIES} tries");
+}
+
+/// What became of packets.
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+struct Arrivals {
+    /// The share that arrived.
+    share: f64,
+    /// The delay that three in a hundred exceed.
+    late: Duration,
+}
+
+/// A new connection's packets, some now and then, and then a load; and as many beside it.
+#[cfg(target_os = "linux")]
+fn begin_to_send(link: &Link) -> [Arrivals; 2] {
+    const SIZE: usize = 1200;
+    let patience = Some(Duration::from_secs(1));
+    let [through, beside] = [Ipv4Addr::LOCALHOST, wan::RIGHT].map(|ip| {
+        let target = link.at_server(|| UdpSocket::bind((ip, 0)).expect("a free port"));
+        target.set_read_timeout(patience).expect("a timeout");
+        target
+    });
+    let addr = through.local_addr().expect("an address");
+    let tunnel = Tunnel::over(link, Mode::Out, addr);
+    let entrances = [tunnel.entrance, beside.local_addr().expect("an address")];
+    let visitors = entrances.map(|entrance| {
+        let socket = link.at_client(|| UdpSocket::bind("0.0.0.0:0").expect("a free port"));
+        socket.connect(entrance).expect("a peer");
+        socket
+    });
+    let begin = Instant::now();
+    let delays = [through, beside].map(|target| {
+        thread::spawn(move || {
+            let mut delays = Vec::new();
+            let mut buffer = [0; SIZE];
+            while target.recv(&mut buffer).is_ok() {
+                let sent = u64::from_le_bytes(std::array::from_fn(|i| buffer[i]));
+                delays.push(begin.elapsed().saturating_sub(Duration::from_nanos(sent)));
+            }
+            delays
+        })
+    });
+    let mut sent = 0;
+    for (rate, packets) in [(200, 100), (3000, 3000)] {
+        let start = Instant::now();
+        for n in 0..packets {
+            let due = Duration::from_secs(1) * n / rate;
+            thread::sleep(due.saturating_sub(start.elapsed()));
+            sent += 1;
+            for visitor in &visitors {
+                let mut packet = [0; SIZE];
+                let now = begin.elapsed().as_nanos() as u64;
+                packet[..8].copy_from_slice(&now.to_le_bytes());
+                visitor.send(&packet).expect("sent");
+            }
+        }
+    }
+    delays.map(|delays| {
+        let mut delays = delays.join().expect("a target");
+        delays.sort();
+        Arrivals {
+            share: delays.len() as f64 / f64::from(sent),
+            late: delays[delays.len() * 97 / 100],
+        }
+    })
 }
 
 /// A client of our own making, that has logged in with one UDP tunnel to `target`, and says what it likes.

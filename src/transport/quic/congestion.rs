@@ -21,13 +21,16 @@ use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics};
 use quinn_proto::RttEstimator;
 
 use self::delivery::{DeliverySampler, RateSample};
+use self::demand::Demand;
 use self::path::{MIN_PACKETS, Path};
 use self::round::{Observation, Round};
 
 pub use bare::BareController;
+pub(super) use demand::Offered;
 
 mod bare;
 mod delivery;
+mod demand;
 mod path;
 mod round;
 #[cfg(test)]
@@ -74,13 +77,19 @@ const CRUISE: Duration = Duration::from_millis(1000);
 /// With so many packets the loss of a drained path is known to about two points in a hundred.
 const OBSERVED_PACKETS: f64 = 300.0;
 
+/// What start-up allows beyond bandwidth x round trip to the packets of UDP programs: twice what they
+/// lose, and what acknowledgements under way hold back.
+const DEMAND_GAIN: f64 = 1.5;
+
 /// Builds a [`Model`] for each path.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct ModelConfig;
+#[derive(Debug, Clone, Default)]
+pub(super) struct ModelConfig {
+    pub(super) offered: Arc<Offered>,
+}
 
 impl ControllerFactory for ModelConfig {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
-        Box::new(Model::new(now, current_mtu))
+        Box::new(Model::new(now, current_mtu, self.offered.clone()))
     }
 }
 
@@ -125,7 +134,8 @@ struct Model {
     phase_seen: Observation,
     /// The highest rate sampled in this phase (bytes per second).
     phase_rate: f64,
-    /// Whether the application had too little to send at some time in this phase.
+    /// Whether the application has too little to send, and had at some time in this phase.
+    app_limited: bool,
     phase_limited: bool,
     /// Bandwidth when it last grew (bytes per second), and the rounds since.
     full_bandwidth: f64,
@@ -135,6 +145,11 @@ struct Model {
     batch: u64,
     /// Quinn's smoothed round trip, which leaves out the peer's delay.
     smoothed_rtt: Duration,
+    demand: Demand,
+    /// Bytes: the window that demand opens, while nothing speaks against it.
+    demanded: u64,
+    /// Everything sent for long was lost, since when nothing goes on demand alone.
+    collapsed: bool,
 }
 
 impl Controller for Model {
@@ -144,6 +159,8 @@ impl Controller for Model {
         let silent = self.in_flight <= 2 * self.mtu;
         self.sampler.on_sent(now, silent, rtt);
         self.in_flight += bytes;
+        self.demand.look(now);
+        self.demanded = self.demanded_window(rtt);
     }
 
     fn on_ack(
@@ -166,6 +183,7 @@ impl Controller for Model {
         _largest_packet_num_acked: Option<u64>,
     ) {
         self.in_flight = in_flight;
+        self.app_limited = app_limited;
         self.round.app_limited |= app_limited;
         self.phase_limited |= app_limited;
         let acked = std::mem::take(&mut self.batch);
@@ -205,7 +223,7 @@ impl Controller for Model {
     }
 
     fn window(&self) -> u64 {
-        self.window
+        self.window.max(self.demanded)
     }
 
     fn metrics(&self) -> ControllerMetrics {
@@ -229,7 +247,7 @@ impl Controller for Model {
 }
 
 impl Model {
-    fn new(now: Instant, mtu: u16) -> Self {
+    fn new(now: Instant, mtu: u16, offered: Arc<Offered>) -> Self {
         let mtu = u64::from(mtu);
         Self {
             mtu,
@@ -245,12 +263,16 @@ impl Model {
             round: Round::new(now, now),
             phase_seen: Observation::new(now),
             phase_rate: 0.0,
+            app_limited: false,
             phase_limited: false,
             full_bandwidth: 0.0,
             full_rounds: 0,
             cycles: 0,
             batch: 0,
             smoothed_rtt: Duration::MAX,
+            demand: Demand::new(now, offered),
+            demanded: 0,
+            collapsed: false,
         }
     }
 
@@ -312,7 +334,8 @@ impl Model {
 
     /// Leaves start-up when a queue shows or the bandwidth stops growing.
     fn advance_startup(&mut self, now: Instant, round_ended: bool) {
-        if self.path.queue_stands() {
+        // What only trickles raises no queue; that its acknowledgements are delayed looks like one.
+        if self.path.queue_stands() && !self.app_limited {
             return self.enter(now, Phase::Settle);
         }
         if !round_ended {
@@ -428,6 +451,7 @@ impl Model {
 
     fn enter(&mut self, now: Instant, phase: Phase) {
         self.phase = phase;
+        self.demanded = 0;
         self.drained = false;
         self.observe_anew(now);
     }
@@ -491,6 +515,8 @@ impl Model {
         self.full_bandwidth = 0.0;
         self.full_rounds = 0;
         self.window = initial_window(self.mtu);
+        self.collapsed = true;
+        self.demanded = 0;
         self.enter(now, Phase::Startup);
     }
 
@@ -507,6 +533,15 @@ impl Model {
         self.window = window
             .min(self.path.max_window())
             .max(self.path.min_window());
+    }
+
+    /// What lets the packets of UDP programs go as they come, while nothing is known of the path.
+    fn demanded_window(&self, rtt: Duration) -> u64 {
+        if self.phase != Phase::Startup || self.collapsed {
+            return 0;
+        }
+        let window = DEMAND_GAIN * self.demand.rate() * rtt.as_secs_f64();
+        (window as u64).min(MAX_INITIAL_WINDOW)
     }
 
     /// Doubles each round, up to a multiple of what was delivered.

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use tracing::debug;
 
 use super::moderation::Bulk;
-use super::path::Path;
+use super::path::{Hints, Path};
 use super::ports::OnePort;
 use super::punctual::Punctual;
 use super::socket::{self, BatchSocket};
@@ -39,10 +39,10 @@ pub(in crate::transport) async fn connect(
         .map_err(|e| failed(&e))?;
     let tls = QuicClientConfig::try_from(tls).map_err(|e| failed(&e))?;
     let mut client = quinn::ClientConfig::new(Arc::new(tls));
-    let leeway = Arc::default();
+    let hints = Hints::default();
     client.transport_config(Arc::new(path.config(
         tuning,
-        &leeway,
+        &hints,
         RECEIVE_WINDOW,
         MAX_FLOWS,
         1,
@@ -57,7 +57,7 @@ pub(in crate::transport) async fn connect(
         bulk: bulk.clone(),
         hop: tuning.hop,
     };
-    Ok(Connection::new(connection, Some(own), bulk, leeway))
+    Ok(Connection::new(connection, Some(own), bulk, hints))
 }
 
 /// What belongs to a client's connection.

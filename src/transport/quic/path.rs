@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::congestion::ModelConfig;
+use super::congestion::{ModelConfig, Offered};
 use super::credit;
 use super::probe::{Leeway, Probing};
 use crate::transport::{Congestion, Tuning};
@@ -46,6 +46,13 @@ const WAITING_FOR_PEER: usize = 8 * 1024 * 1024;
 
 /// Most bytes of datagrams that wait for us to take them.
 const WAITING_FOR_US: usize = 4 * 1024 * 1024;
+
+/// What a connection tells its congestion controller.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hints {
+    pub(super) leeway: Arc<Leeway>,
+    pub(super) offered: Arc<Offered>,
+}
 
 /// The way to a peer, as far as this machine's routes tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,11 +97,17 @@ impl Path {
         }
     }
 
-    fn controller(self, congestion: Congestion) -> Arc<dyn ControllerFactory + Send + Sync> {
+    fn controller(
+        self,
+        congestion: Congestion,
+        offered: &Arc<Offered>,
+    ) -> Arc<dyn ControllerFactory + Send + Sync> {
         // With less than a few packets, each would wait for the delayed acknowledgement of the last.
         let window = INITIAL_PACKETS * u64::from(self.initial_payload());
         match congestion {
-            Congestion::Bbr => Arc::new(ModelConfig),
+            Congestion::Bbr => Arc::new(ModelConfig {
+                offered: offered.clone(),
+            }),
             Congestion::Cubic => {
                 let mut cubic = CubicConfig::default();
                 cubic.initial_window(window);
@@ -113,7 +126,7 @@ impl Path {
     pub(super) fn config(
         self,
         tuning: Tuning,
-        leeway: &Arc<Leeway>,
+        hints: &Hints,
         receive_window: u64,
         bidi: u32,
         uni: u32,
@@ -137,8 +150,8 @@ impl Path {
         config
             .initial_mtu(self.initial_payload())
             .congestion_controller_factory(Arc::new(Probing {
-                inner: self.controller(tuning.congestion),
-                leeway: leeway.clone(),
+                inner: self.controller(tuning.congestion, &hints.offered),
+                leeway: hints.leeway.clone(),
                 smallest: self.initial_payload(),
             }))
             .ack_frequency_config(Some(acks))

@@ -4,6 +4,7 @@
 //! Through quinn's trait they cannot be made: nobody but quinn can make the estimator of round
 //! trips that `on_ack` takes.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quinn::congestion::Controller;
@@ -17,7 +18,7 @@ pub struct BareController(Model);
 impl BareController {
     /// The controller of a new path that carries payloads of `mtu` bytes.
     pub fn new(now: Instant, mtu: u16) -> Self {
-        Self(Model::new(now, mtu))
+        Self(Model::new(now, mtu, Arc::default()))
     }
 
     /// A burst of so many bytes was sent.

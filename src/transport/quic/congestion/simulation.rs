@@ -3,11 +3,13 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quinn::congestion::Controller;
 
 use super::Model;
+use super::demand::Offered;
 use super::path::GAP_DANGER_PACKETS;
 
 const MTU: u64 = 1452;
@@ -100,6 +102,9 @@ struct Flow {
     demand: Demand,
     /// Bytes asked for and not yet sent.
     backlog: u64,
+    largest_backlog: u64,
+    /// What is asked for goes in datagrams: nothing is sent again.
+    datagrams: Option<Arc<Offered>>,
     app_limited: bool,
     next_packet: u64,
     sent: BTreeMap<u64, (Instant, u64)>,
@@ -156,8 +161,23 @@ impl Simulation {
     }
 
     pub(super) fn with_model(self, demand: Demand) -> Self {
-        let model = Model::new(self.begin, MTU as u16);
+        let model = Model::new(self.begin, MTU as u16, Arc::default());
         self.with(Control::Model(Box::new(model)), demand)
+    }
+
+    /// A UDP program that sends a packet now and then, and from a time on so many each millisecond.
+    pub(super) fn with_datagrams(self, from: u64, until: u64, packets: u64) -> Self {
+        let ms = Duration::from_millis;
+        let offered = Arc::<Offered>::default();
+        let model = Model::new(self.begin, MTU as u16, offered.clone());
+        let before = (0..from).step_by(5).map(|at| (ms(at), MTU));
+        let load = (from..until).map(|at| (ms(at), packets * MTU));
+        let demand = Demand::Bursts(before.chain(load).collect());
+        let mut simulation = self.with(Control::Model(Box::new(model)), demand);
+        if let Some(flow) = simulation.flows.last_mut() {
+            flow.datagrams = Some(offered);
+        }
+        simulation
     }
 
     pub(super) fn with_cubic(self) -> Self {
@@ -178,6 +198,8 @@ impl Simulation {
             } else {
                 0
             },
+            largest_backlog: 0,
+            datagrams: None,
             demand,
             app_limited: false,
             next_packet: 0,
@@ -266,6 +288,7 @@ impl Simulation {
             }
             let state = &mut self.flows[flow];
             if burst == 0 {
+                state.largest_backlog = state.largest_backlog.max(state.backlog);
                 let blocked = state.in_flight + MTU >= self.window(flow);
                 let state = &mut self.flows[flow];
                 state.app_limited = state.backlog == 0 && !blocked;
@@ -283,6 +306,9 @@ impl Simulation {
         if let Demand::Bursts(bursts) = &mut state.demand {
             while let Some((_, bytes)) = bursts.front().copied().filter(|(at, _)| *at <= elapsed) {
                 state.backlog += bytes;
+                if let Some(offered) = &state.datagrams {
+                    offered.add(bytes as usize);
+                }
                 bursts.pop_front();
             }
         }
@@ -431,7 +457,9 @@ impl Simulation {
         let Some(first) = first else { return };
         state.in_flight -= bytes;
         state.packets_lost += lost;
-        state.backlog += bytes;
+        if state.datagrams.is_none() {
+            state.backlog += bytes;
+        }
         let persistent = last - first > (state.srtt * 2 + ACK_DELAY) * 3;
         match &mut state.control {
             Control::Model(model) => model.on_congestion_event(now, last, persistent, bytes),
@@ -476,6 +504,11 @@ impl Simulation {
     /// When a flow last had anything acknowledged.
     pub(super) fn finished_at(&self, flow: usize) -> Duration {
         self.flows[flow].last_ack - self.begin
+    }
+
+    /// The most that a flow had to send at a time and could not.
+    pub(super) fn largest_backlog(&self, flow: usize) -> u64 {
+        self.flows[flow].largest_backlog
     }
 
     /// The share of a flow's packets that was lost.
@@ -610,6 +643,37 @@ mod tests {
         // 50 ms of path, 163 ms of link, and what a delayed acknowledgement adds.
         let finished = simulation.finished_at(0);
         assert!(finished <= s(14) + ms(260), "finished at {finished:?}");
+    }
+
+    /// 47 Mbit/s that begin at once are carried from the first packet on, whatever is lost on the way.
+    #[test]
+    fn packets_of_a_program_do_not_wait_for_startup() {
+        const PER_MS: u64 = 4;
+        for loss in [0.0, 0.05] {
+            for rtt in [10, 50, 80] {
+                let simulation = Simulation::new(link(100.0, rtt, loss, 50), 7)
+                    .with_datagrams(500, 2500, PER_MS)
+                    .run(s(3));
+                let waited = simulation.largest_backlog(0) / (PER_MS * MTU);
+                assert!(waited <= 8, "{rtt} ms, {loss}: {waited} ms");
+            }
+        }
+    }
+
+    /// What a link does not carry is found out within some round trips, and from then on it goes at the
+    /// link's rate, as little as that may be.
+    #[test]
+    fn what_a_link_does_not_carry_is_held_back() {
+        let narrow = link(10.0, 50, 0.0, 50);
+        let simulation = Simulation::new(narrow, 7)
+            .with_datagrams(500, 6000, 8)
+            .run(s(6));
+        let used = usage(&simulation, narrow, 3, 6);
+        assert!(used >= 0.9, "{used:.3} of the link");
+        let waited = simulation.queueing(s(2), s(6));
+        assert!(waited <= ms(25), "queued {waited:?}");
+        let lost = simulation.lost(0);
+        assert!(lost <= 0.1, "{lost:.3} lost");
     }
 
     #[test]
