@@ -153,7 +153,7 @@ complete -c rstun -n "__fish_rstun_using_subcommand check; and not __fish_seen_s
 complete -c rstun -n "__fish_rstun_using_subcommand check; and not __fish_seen_subcommand_from server client help" -f -a "client" -d 'What `rstun client` would do with the same flags'
 complete -c rstun -n "__fish_rstun_using_subcommand check; and not __fish_seen_subcommand_from server client help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l config -d 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]' -r -F
-complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l addr -d 'UDP address to listen on; a bare port means all addresses, and a range 6060-6099 all of its ports, for clients to change between' -r
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l addr -d 'Address to listen on, by UDP and by TCP; a bare port means all addresses, and a range 6060-6099 all of its ports by UDP, for clients to change between' -r
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l downstream -d 'What clients may reach, repeatable: HOST:PORT, NETWORK:FIRST-LAST, udp://HOST:PORT or unix:///PATH; a bare port is at 127.0.0.1' -r
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l unix-dir -d 'Directory in which TunnelIn may listen on Unix sockets [default: none]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l password -d 'Password; others on this machine can see it in the list of processes' -r
@@ -192,6 +192,10 @@ complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subco
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l pin -d 'In place of --cert the SHA-256 of the server\'s certificate, as keygen and the server print it; repeatable, and one that fits will do' -r
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l trust -d 'In place of both, whom to ask' -r -f -a "system\t'The authorities that this system trusts, for the name in --server-addr'
 first-use\t'Nobody the first time; then its certificate has to stay the same'"
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l transport -d 'What carries the connection to the server' -r -f -a "auto\t'QUIC, and while UDP is blocked TCP'
+quic\t'QUIC alone, which needs UDP'
+tcp\t'TLS over TCP alone'"
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l proxy -d 'HTTP proxy that TCP is to go through [default: that of HTTPS_PROXY, but for servers of NO_PROXY]' -r
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l congestion -d 'Congestion control of what this side sends' -r -f -a "bbr\t'Our own, after BBRv3: measures the path, and takes no random loss for congestion'
 cubic\t'What most of TCP does'
 newreno\t'What TCP did before that'"
