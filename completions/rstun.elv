@@ -35,7 +35,6 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'rstun;server'= {
-            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --addr 'Address to listen on, by UDP and by TCP; a bare port means all addresses, and a range 6060-6099 all of its ports by UDP, for clients to change between'
             cand --downstream 'What clients may reach, repeatable: HOST:PORT, NETWORK:FIRST-LAST, udp://HOST:PORT or unix:///PATH; a bare port is at 127.0.0.1'
             cand --unix-dir 'Directory in which TunnelIn may listen on Unix sockets [default: none]'
@@ -49,6 +48,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --udp-timeout 'Silence after which a UDP flow is over, where its tunnel has no ?timeout='
             cand --drain 'Time that open connections have to finish after Ctrl-C or SIGTERM'
             cand --audit-log 'File to add a line of JSON to for each login, refusal, tunnel and denied target'
+            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --log 'What log lines look like'
             cand --user 'User to go on as when the port is bound, if started by root'
             cand --qr 'Show clients'' ticket as a QR code too'
@@ -59,7 +59,6 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --version 'Print version'
         }
         &'rstun;client'= {
-            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --server-addr 'Server to connect to, repeatable; the port is 6060 if left out, and any of a range 6060-6099. The first server that can be had is used, and the others stand by'
             cand --mode 'Direction of each --addr-mapping'
             cand --addr-mapping 'Tunnel in the direction of --mode, repeatable'
@@ -84,6 +83,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --udp-timeout 'Silence after which a UDP flow is over, where its tunnel has no ?timeout='
             cand --hop-interval 'Move to a new local port after so long, a quarter more or less, and to another of the server''s if its address has a range of them; flows go on'
             cand --drain 'Time that open connections have to finish after Ctrl-C or SIGTERM'
+            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --log 'What log lines look like'
             cand --all-servers 'Connect to each --server-addr: tunnels into this machine are open at all of them, and those out of it go through the nearest'
             cand -h 'Print help (see more with ''--help'')'
@@ -92,7 +92,6 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --version 'Print version'
         }
         &'rstun;connect'= {
-            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --server-addr 'Server to go through, by a running client of it or else by a connection of its own, repeatable as for the client [default: that of the client that runs]'
             cand --ticket-file 'File with a ticket in its first line, which nobody else may read [else: RSTUN_TICKET]'
             cand --password 'Password; others on this machine can see it in the list of processes'
@@ -105,6 +104,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --transport 'What carries the connection to the server'
             cand --proxy 'HTTP proxy that TCP is to go through [default: that of HTTPS_PROXY, but for servers of NO_PROXY]'
             cand --congestion 'Congestion control of what this side sends'
+            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
             cand -V 'Print version'
@@ -190,7 +190,6 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'rstun;check;server'= {
-            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --addr 'Address to listen on, by UDP and by TCP; a bare port means all addresses, and a range 6060-6099 all of its ports by UDP, for clients to change between'
             cand --downstream 'What clients may reach, repeatable: HOST:PORT, NETWORK:FIRST-LAST, udp://HOST:PORT or unix:///PATH; a bare port is at 127.0.0.1'
             cand --unix-dir 'Directory in which TunnelIn may listen on Unix sockets [default: none]'
@@ -204,6 +203,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --udp-timeout 'Silence after which a UDP flow is over, where its tunnel has no ?timeout='
             cand --drain 'Time that open connections have to finish after Ctrl-C or SIGTERM'
             cand --audit-log 'File to add a line of JSON to for each login, refusal, tunnel and denied target'
+            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --log 'What log lines look like'
             cand --user 'User to go on as when the port is bound, if started by root'
             cand --qr 'Show clients'' ticket as a QR code too'
@@ -214,7 +214,6 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --version 'Print version'
         }
         &'rstun;check;client'= {
-            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --server-addr 'Server to connect to, repeatable; the port is 6060 if left out, and any of a range 6060-6099. The first server that can be had is used, and the others stand by'
             cand --mode 'Direction of each --addr-mapping'
             cand --addr-mapping 'Tunnel in the direction of --mode, repeatable'
@@ -239,6 +238,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --udp-timeout 'Silence after which a UDP flow is over, where its tunnel has no ?timeout='
             cand --hop-interval 'Move to a new local port after so long, a quarter more or less, and to another of the server''s if its address has a range of them; flows go on'
             cand --drain 'Time that open connections have to finish after Ctrl-C or SIGTERM'
+            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --log 'What log lines look like'
             cand --all-servers 'Connect to each --server-addr: tunnels into this machine are open at all of them, and those out of it go through the nearest'
             cand -h 'Print help (see more with ''--help'')'
@@ -258,7 +258,6 @@ set edit:completion:arg-completer[rstun] = {|@words|
         &'rstun;check;help;help'= {
         }
         &'rstun;ticket'= {
-            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --addr 'Address by which clients reach the server, repeatable, the best first [default: what look like this machine''s addresses]'
             cand --for 'Client that it is for; if it has no entry in --clients yet, one is added'
             cand --listen 'Where the server listens, as its own --addr says'
@@ -267,6 +266,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --password-file 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd''s credential ''password'', or a prompt]'
             cand --cert 'Certificate or chain, DER or PEM [default: certificate.der in the configuration directory, or else one that the server makes for itself]'
             cand --key 'Private key of the certificate, DER or PEM [default: priv_key.der beside it]'
+            cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --qr 'Show it as a QR code too'
             cand -h 'Print help'
             cand --help 'Print help'

@@ -37,7 +37,6 @@ complete -c rstun -n "__fish_rstun_needs_command" -f -a "service" -d 'Have syste
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "keygen" -d 'Make a key and a certificate for a server, or a client\'s key or secret'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "bench" -d 'Measure what a tunnel does, on this machine or to a server'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c rstun -n "__fish_rstun_using_subcommand server" -l config -d 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l addr -d 'Address to listen on, by UDP and by TCP; a bare port means all addresses, and a range 6060-6099 all of its ports by UDP, for clients to change between' -r
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l downstream -d 'What clients may reach, repeatable: HOST:PORT, NETWORK:FIRST-LAST, udp://HOST:PORT or unix:///PATH; a bare port is at 127.0.0.1' -r
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l unix-dir -d 'Directory in which TunnelIn may listen on Unix sockets [default: none]' -r -F
@@ -53,6 +52,7 @@ complete -c rstun -n "__fish_rstun_using_subcommand server" -l idle-timeout -d '
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l udp-timeout -d 'Silence after which a UDP flow is over, where its tunnel has no ?timeout=' -r
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l drain -d 'Time that open connections have to finish after Ctrl-C or SIGTERM' -r
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l audit-log -d 'File to add a line of JSON to for each login, refusal, tunnel and denied target' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l config -d 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l log -d 'What log lines look like' -r -f -a "text\t'For people, and for systemd\'s journal'
 json\t'An object a line, for programs'"
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l user -d 'User to go on as when the port is bound, if started by root' -r
@@ -60,7 +60,6 @@ complete -c rstun -n "__fish_rstun_using_subcommand server" -l qr -d 'Show clien
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l allow-bench -d 'Let clients load this server with `rstun bench --server-addr`'
 complete -c rstun -n "__fish_rstun_using_subcommand server" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rstun -n "__fish_rstun_using_subcommand server" -s V -l version -d 'Print version'
-complete -c rstun -n "__fish_rstun_using_subcommand client" -l config -d 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l server-addr -d 'Server to connect to, repeatable; the port is 6060 if left out, and any of a range 6060-6099. The first server that can be had is used, and the others stand by' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l mode -d 'Direction of each --addr-mapping' -r -f -a "TunnelOut\t'The client listens, traffic goes out at the server\'s side'
 TunnelIn\t'The server listens, traffic comes in to the client\'s side'"
@@ -88,12 +87,12 @@ complete -c rstun -n "__fish_rstun_using_subcommand client" -l idle-timeout -d '
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l udp-timeout -d 'Silence after which a UDP flow is over, where its tunnel has no ?timeout=' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l hop-interval -d 'Move to a new local port after so long, a quarter more or less, and to another of the server\'s if its address has a range of them; flows go on' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l drain -d 'Time that open connections have to finish after Ctrl-C or SIGTERM' -r
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l config -d 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l log -d 'What log lines look like' -r -f -a "text\t'For people, and for systemd\'s journal'
 json\t'An object a line, for programs'"
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l all-servers -d 'Connect to each --server-addr: tunnels into this machine are open at all of them, and those out of it go through the nearest'
 complete -c rstun -n "__fish_rstun_using_subcommand client" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rstun -n "__fish_rstun_using_subcommand client" -s V -l version -d 'Print version'
-complete -c rstun -n "__fish_rstun_using_subcommand connect" -l config -d 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l server-addr -d 'Server to go through, by a running client of it or else by a connection of its own, repeatable as for the client [default: that of the client that runs]' -r
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l ticket-file -d 'File with a ticket in its first line, which nobody else may read [else: RSTUN_TICKET]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l password -d 'Password; others on this machine can see it in the list of processes' -r
@@ -111,6 +110,7 @@ complete -c rstun -n "__fish_rstun_using_subcommand connect" -l proxy -d 'HTTP p
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l congestion -d 'Congestion control of what this side sends' -r -f -a "bbr\t'Our own, after BBRv3: measures the path, and takes no random loss for congestion'
 cubic\t'What most of TCP does'
 newreno\t'What TCP did before that'"
+complete -c rstun -n "__fish_rstun_using_subcommand connect" -l config -d 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -s V -l version -d 'Print version'
 complete -c rstun -n "__fish_rstun_using_subcommand tunnel; and not __fish_seen_subcommand_from add remove list help" -s h -l help -d 'Print help'
@@ -152,7 +152,6 @@ complete -c rstun -n "__fish_rstun_using_subcommand check; and not __fish_seen_s
 complete -c rstun -n "__fish_rstun_using_subcommand check; and not __fish_seen_subcommand_from server client help" -f -a "server" -d 'What `rstun server` would do with the same flags'
 complete -c rstun -n "__fish_rstun_using_subcommand check; and not __fish_seen_subcommand_from server client help" -f -a "client" -d 'What `rstun client` would do with the same flags'
 complete -c rstun -n "__fish_rstun_using_subcommand check; and not __fish_seen_subcommand_from server client help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l config -d 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l addr -d 'Address to listen on, by UDP and by TCP; a bare port means all addresses, and a range 6060-6099 all of its ports by UDP, for clients to change between' -r
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l downstream -d 'What clients may reach, repeatable: HOST:PORT, NETWORK:FIRST-LAST, udp://HOST:PORT or unix:///PATH; a bare port is at 127.0.0.1' -r
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l unix-dir -d 'Directory in which TunnelIn may listen on Unix sockets [default: none]' -r -F
@@ -168,6 +167,7 @@ complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subco
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l udp-timeout -d 'Silence after which a UDP flow is over, where its tunnel has no ?timeout=' -r
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l drain -d 'Time that open connections have to finish after Ctrl-C or SIGTERM' -r
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l audit-log -d 'File to add a line of JSON to for each login, refusal, tunnel and denied target' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l config -d 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l log -d 'What log lines look like' -r -f -a "text\t'For people, and for systemd\'s journal'
 json\t'An object a line, for programs'"
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l user -d 'User to go on as when the port is bound, if started by root' -r
@@ -175,7 +175,6 @@ complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subco
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l allow-bench -d 'Let clients load this server with `rstun bench --server-addr`'
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -s V -l version -d 'Print version'
-complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l config -d 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l server-addr -d 'Server to connect to, repeatable; the port is 6060 if left out, and any of a range 6060-6099. The first server that can be had is used, and the others stand by' -r
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l mode -d 'Direction of each --addr-mapping' -r -f -a "TunnelOut\t'The client listens, traffic goes out at the server\'s side'
 TunnelIn\t'The server listens, traffic comes in to the client\'s side'"
@@ -203,6 +202,7 @@ complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subco
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l udp-timeout -d 'Silence after which a UDP flow is over, where its tunnel has no ?timeout=' -r
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l hop-interval -d 'Move to a new local port after so long, a quarter more or less, and to another of the server\'s if its address has a range of them; flows go on' -r
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l drain -d 'Time that open connections have to finish after Ctrl-C or SIGTERM' -r
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l config -d 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l log -d 'What log lines look like' -r -f -a "text\t'For people, and for systemd\'s journal'
 json\t'An object a line, for programs'"
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l all-servers -d 'Connect to each --server-addr: tunnels into this machine are open at all of them, and those out of it go through the nearest'
@@ -211,7 +211,6 @@ complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subco
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from help" -f -a "server" -d 'What `rstun server` would do with the same flags'
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from help" -f -a "client" -d 'What `rstun client` would do with the same flags'
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c rstun -n "__fish_rstun_using_subcommand ticket" -l config -d 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand ticket" -l addr -d 'Address by which clients reach the server, repeatable, the best first [default: what look like this machine\'s addresses]' -r
 complete -c rstun -n "__fish_rstun_using_subcommand ticket" -l for -d 'Client that it is for; if it has no entry in --clients yet, one is added' -r
 complete -c rstun -n "__fish_rstun_using_subcommand ticket" -l listen -d 'Where the server listens, as its own --addr says' -r
@@ -220,6 +219,7 @@ complete -c rstun -n "__fish_rstun_using_subcommand ticket" -l password -d 'Pass
 complete -c rstun -n "__fish_rstun_using_subcommand ticket" -l password-file -d 'File with the password in its first line, which nobody else may read [else: RSTUN_PASSWORD, systemd\'s credential \'password\', or a prompt]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand ticket" -l cert -d 'Certificate or chain, DER or PEM [default: certificate.der in the configuration directory, or else one that the server makes for itself]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand ticket" -l key -d 'Private key of the certificate, DER or PEM [default: priv_key.der beside it]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand ticket" -l config -d 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand ticket" -l qr -d 'Show it as a QR code too'
 complete -c rstun -n "__fish_rstun_using_subcommand ticket" -s h -l help -d 'Print help'
 complete -c rstun -n "__fish_rstun_using_subcommand ticket" -s V -l version -d 'Print version'

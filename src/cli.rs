@@ -5,8 +5,8 @@
 //!
 //! # How to add a flag
 //!
-//! Give it a field with `#[arg(long, ...)]` in the structure of its program, and use it in
-//! `config`. That is all: for a program that has [`ConfigFlags`] it can then also come from
+//! Give it a field with `#[arg(help_heading = heading::..., long, ...)]` in the structure of its
+//! program, and use it in `config`. That is all: for a program that has [`ConfigFlags`] it can then also come from
 //! RSTUN_<FLAG> and from the file, by the same name (`config::settings`), and it stands in the help,
 //! the manual and the completions. Let clap know its type and range (`value_parser`) and what it
 //! excludes (`conflicts_with`): both hold for the file too. Do not use `requires` or make it
@@ -56,7 +56,12 @@ use self::client::client_name;
     version,
     propagate_version = true,
     about = "Carries TCP and UDP between two machines through one encrypted QUIC connection",
-    after_help = "Called through a link named rstund or rstunc, it is `rstun server` or `rstun client`.\n\
+    after_help = "Examples:\n  \
+        Here, where both sides reach it:       rstun server\n  \
+        On the machine with a port to show:    rstun client rstun://... -R 3000^18080\n  \
+        Where a port there is to be reached:   rstun client rstun://... -L 9900^8800\n\n\
+        `rstun server` says what rstun://... is, and `rstun help COMMAND` what else there is.\n\
+        Called through a link named rstund or rstunc, it is `rstun server` or `rstun client`.\n\
                   RUST_LOG sets how much is logged: error, warn, info (the default), debug or trace.",
     arg_required_else_help = true,
     max_term_width = 100
@@ -96,28 +101,35 @@ pub enum Command {
     Bench(BenchFlags),
 }
 
+/// What help puts together.
+mod heading {
+    pub(super) const CONNECTION: &str = "Connection";
+    pub(super) const TUNNELS: &str = "Tunnels";
+    pub(super) const TRUST: &str = "Identity and trust";
+    pub(super) const OPERATION: &str = "Operation";
+}
+
 /// Flags of `rstun server`.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  \
-    rstun server --addr 0.0.0.0:6060 --downstream 8800 --password-file secret \\\n    \
+#[command(after_help = "Examples:\n  \
+    With a key, a certificate and a password of its own making, and clients by its ticket:\n    \
+    rstun server\n  \
+    With those that it is given:\n    \
+    rstun server --addr 0.0.0.0:6060 --downstream 8800 --password-file secret \\\n      \
     --cert certificate.der --key priv_key.der")]
 pub struct ServerFlags {
-    /// Where flags come from that were not typed
-    #[command(flatten)]
-    pub config: ConfigFlags,
-
     /// Address to listen on, by UDP and by TCP; a bare port means all addresses, and a range 6060-6099
     /// all of its ports by UDP, for clients to change between
-    #[arg(long, value_name = "[IP:]PORT", default_value = "6060")]
+    #[arg(help_heading = heading::CONNECTION, long, value_name = "[IP:]PORT", default_value = "6060")]
     pub addr: String,
 
     /// What clients may reach, repeatable: HOST:PORT, NETWORK:FIRST-LAST, udp://HOST:PORT or
     /// unix:///PATH; a bare port is at 127.0.0.1
-    #[arg(long, value_name = "TARGET")]
+    #[arg(help_heading = heading::TUNNELS, long, value_name = "TARGET")]
     pub downstream: Vec<String>,
 
     /// Directory in which TunnelIn may listen on Unix sockets [default: none]
-    #[arg(long, value_name = "DIR")]
+    #[arg(help_heading = heading::TUNNELS, long, value_name = "DIR")]
     pub unix_dir: Option<PathBuf>,
 
     /// Where the password comes from
@@ -126,7 +138,7 @@ pub struct ServerFlags {
 
     /// Clients with entries of their own: who each is and what it may do, in TOML; changes count at
     /// once
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = heading::TRUST, long, value_name = "FILE")]
     pub clients: Option<PathBuf>,
 
     /// What makes it the right server to its clients
@@ -134,7 +146,7 @@ pub struct ServerFlags {
     pub keys: KeyFlags,
 
     /// Show clients' ticket as a QR code too
-    #[arg(long)]
+    #[arg(help_heading = heading::TRUST, long)]
     pub qr: bool,
 
     /// How much a connection has in flight
@@ -154,12 +166,16 @@ pub struct ServerFlags {
     pub drain: DrainFlags,
 
     /// Let clients load this server with `rstun bench --server-addr`
-    #[arg(long)]
+    #[arg(help_heading = heading::TUNNELS, long)]
     pub allow_bench: bool,
 
     /// File to add a line of JSON to for each login, refusal, tunnel and denied target
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = heading::OPERATION, long, value_name = "FILE")]
     pub audit_log: Option<PathBuf>,
+
+    /// Where flags come from that were not typed
+    #[command(flatten)]
+    pub config: ConfigFlags,
 
     /// What is logged
     #[command(flatten)]
@@ -167,12 +183,13 @@ pub struct ServerFlags {
 
     /// User to go on as when the port is bound, if started by root
     #[cfg(unix)]
-    #[arg(long, value_name = "NAME")]
+    #[arg(help_heading = heading::OPERATION, long, value_name = "NAME")]
     pub user: Option<String>,
 }
 
 /// What a server is known by.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = heading::TRUST)]
 pub struct KeyFlags {
     /// Certificate or chain, DER or PEM [default: certificate.der in the configuration directory, or
     /// else one that the server makes for itself]
@@ -186,6 +203,7 @@ pub struct KeyFlags {
 
 /// Where flags come from that were not typed.
 #[derive(Args, Debug)]
+#[command(next_help_heading = heading::OPERATION)]
 pub struct ConfigFlags {
     /// File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more
     /// [default: server.toml or client.toml in the configuration directory, if it is there]
@@ -195,6 +213,7 @@ pub struct ConfigFlags {
 
 /// Where the password comes from; without either flag, RSTUN_PASSWORD, systemd or a prompt.
 #[derive(Args)]
+#[command(next_help_heading = heading::TRUST)]
 pub struct PasswordFlags {
     /// Password; others on this machine can see it in the list of processes
     #[arg(long, value_name = "TEXT", conflicts_with = "password_file")]
@@ -241,6 +260,7 @@ impl std::fmt::Debug for PasswordFlags {
 
 /// What decides how much a connection has in flight.
 #[derive(Args, Debug)]
+#[command(next_help_heading = heading::CONNECTION)]
 pub struct CongestionFlags {
     /// Congestion control of what this side sends
     #[arg(long = "congestion", value_enum, value_name = "NAME", default_value_t = Congestion::Bbr)]
@@ -261,6 +281,7 @@ pub enum Congestion {
 
 /// How long an outage may be.
 #[derive(Args, Debug)]
+#[command(next_help_heading = heading::CONNECTION)]
 pub struct IdleFlags {
     /// Silence after which a connection is lost, with what goes through it; the other side may allow
     /// less
@@ -282,6 +303,7 @@ impl Default for IdleFlags {
 
 /// When UDP flows end.
 #[derive(Args, Debug)]
+#[command(next_help_heading = heading::TUNNELS)]
 pub struct UdpFlags {
     /// Silence after which a UDP flow is over, where its tunnel has no ?timeout=
     #[arg(
@@ -295,6 +317,7 @@ pub struct UdpFlags {
 
 /// How a program ends.
 #[derive(Args, Debug)]
+#[command(next_help_heading = heading::OPERATION)]
 pub struct DrainFlags {
     /// Time that open connections have to finish after Ctrl-C or SIGTERM
     #[arg(
@@ -308,6 +331,7 @@ pub struct DrainFlags {
 
 /// What is logged.
 #[derive(Args, Debug)]
+#[command(next_help_heading = heading::OPERATION)]
 pub struct LogFlags {
     /// What log lines look like
     #[arg(

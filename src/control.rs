@@ -7,6 +7,7 @@
 
 mod ask;
 mod directory;
+mod handover;
 mod line;
 mod listen;
 
@@ -21,6 +22,7 @@ use crate::tls::Trust;
 use crate::tunnel::HostPort;
 
 pub use ask::{AskError, Running};
+pub use handover::{Offer, Predecessor, Successor};
 pub use listen::{Caller, ControlSocket, passed};
 
 /// The version of what is said.

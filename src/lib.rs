@@ -55,6 +55,7 @@ pub mod privileges;
 pub mod proxy;
 mod quota;
 pub mod relay;
+pub mod roaming;
 pub mod secret;
 pub mod server;
 #[cfg(unix)]
@@ -86,7 +87,7 @@ use crate::cli::{Command, LogFormat, ServerFlags};
 use crate::client::Client;
 use crate::config::{Checked, ClientConfig, ConnectConfig, NotUnderstood, ServerConfig};
 #[cfg(unix)]
-use crate::control::Running;
+use crate::control::{Predecessor, Running};
 use crate::invitation::Invitation;
 use crate::log::Log;
 use crate::server::Server;
@@ -168,15 +169,20 @@ fn explain(error: &clap::Error) -> ExitCode {
 }
 
 fn serve(config: ServerConfig) -> Result<()> {
-    let bound = systemd::sockets()?;
+    let predecessor = Predecessor::find()?;
+    let bound = match &predecessor {
+        Some(predecessor) => worker_runtime()?.block_on(server::sockets(predecessor))?,
+        None => systemd::sockets()?,
+    };
     until_stopped(|stop| async {
         let invitation = config.invitation.clone();
         let server = Server::bind(config, bound, stop)?;
         systemd::ready();
-        if let Some(invitation) = invitation {
+        // Who takes another's place has the same clients.
+        if let Some(invitation) = invitation.filter(|_| predecessor.is_none()) {
             invitation.show(server.local_addr())?;
         }
-        server.run().await;
+        server.run(predecessor).await;
         Ok(())
     })
 }

@@ -1,5 +1,7 @@
 //! Sockets that visitors connect to.
 
+#[cfg(unix)]
+mod ports;
 mod proxy_header;
 mod tcp;
 mod udp;
@@ -10,6 +12,8 @@ use std::fmt;
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -18,6 +22,8 @@ use tracing::warn;
 use crate::socket::Socket;
 use crate::tunnel::{Listen, ProxyHeader};
 
+#[cfg(unix)]
+pub use ports::Ports;
 pub use udp::Listener as UdpListener;
 
 /// Visitors that the kernel lets wait to be accepted.
@@ -106,6 +112,24 @@ impl Listener {
         }
     }
 
+    /// Takes over a socket that is bound and listens as this says; must be called within a runtime.
+    #[cfg(unix)]
+    fn adopt(listen: &Listen, socket: OwnedFd) -> io::Result<Self> {
+        match listen {
+            Listen::Unix { path, .. } => Ok(Self::Unix(unix::Listener::adopt(path, socket)?)),
+            Listen::Udp { timeout, .. } => Ok(Self::Udp(udp::Listener::adopt(socket, *timeout)?)),
+            _ => Ok(Self::Tcp(tcp::Listener::adopt(socket)?)),
+        }
+    }
+
+    /// Leaves all as it is when this is dropped, for another process has the socket too.
+    #[cfg(unix)]
+    fn leave(&self) {
+        if let Self::Unix(listener) = self {
+            listener.leave();
+        }
+    }
+
     /// The address that was bound, with its real port; none where there is no port.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match self {
@@ -135,6 +159,17 @@ impl Listener {
                     sleep(PAUSE).await;
                 }
             }
+        }
+    }
+}
+
+#[cfg(unix)]
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+            Self::Udp(listener) => listener.port.as_fd(),
         }
     }
 }

@@ -6,6 +6,7 @@ mod door;
 mod entrance;
 mod reload;
 mod seats;
+mod succession;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,11 +25,14 @@ use crate::audit;
 use crate::bench;
 use crate::config::{ClientsFile, ServerConfig};
 #[cfg(unix)]
-use crate::control::{ControlSocket, Greeting};
+use crate::control::{ControlSocket, Greeting, Predecessor};
+use crate::listener::Ports;
 use crate::metrics::{Login, Metrics};
 use crate::session::{self, ALPN, Ended, SessionError};
 use crate::systemd;
 use crate::transport::{Attempt, Bound, CloseCode, Connection, Endpoint};
+
+pub use succession::sockets;
 
 /// Longest that a handshake and a login may take together.
 const LOGIN_DEADLINE: Duration = Duration::from_secs(5);
@@ -53,6 +57,7 @@ struct Shared {
     stop: CancellationToken,
     seats: Arc<Seats>,
     entrance: Arc<Entrance>,
+    ports: Arc<Ports>,
 }
 
 impl Server {
@@ -119,6 +124,7 @@ impl Server {
                 seats: Arc::default(),
                 entrance: Arc::new(Entrance::new(metrics.clone())),
                 metrics,
+                ports: Arc::default(),
             }),
         })
     }
@@ -129,7 +135,9 @@ impl Server {
     }
 
     /// Serves until told to stop, and then until all sessions have ended or their time is up.
-    pub async fn run(self) {
+    ///
+    /// It may take the place of a server that runs, and gives it to another on SIGUSR2.
+    pub async fn run(self, predecessor: Option<Predecessor>) {
         let answer = async {
             #[cfg(unix)]
             if let Some(control) = &self.control {
@@ -141,6 +149,7 @@ impl Server {
         tokio::select! {
             () = self.serve() => {}
             () = answer => {}
+            () = self.succeed(predecessor) => {}
         }
     }
 
@@ -155,13 +164,18 @@ impl Server {
             }
         };
         let mut follow = std::pin::pin!(follow);
-        loop {
+        let mut next = std::pin::pin!(self.successor());
+        let successor = loop {
             tokio::select! {
-                () = shared.stop.cancelled() => break,
+                () = shared.stop.cancelled() => break None,
+                ready = &mut next => match self.pass_on(ready).await {
+                    Some(successor) => break Some(successor),
+                    None => next.set(self.successor()),
+                },
                 () = &mut follow => {}
                 attempt = self.endpoint.accept() => match attempt {
                     Some(attempt) => admit(attempt, &mut pending, shared),
-                    None => break,
+                    None => break None,
                 },
                 Some(newcomer) = pending.join_next() => {
                     match newcomer {
@@ -180,27 +194,32 @@ impl Server {
                     report(sessions.len());
                 }
             }
-        }
+        };
+        shared.stop.cancel();
         info!(
             "stopping; connections have {} s to finish",
             shared.drain.as_secs()
         );
         pending.shutdown().await;
-        self.drain(sessions).await;
+        self.drain(sessions, successor.is_some()).await;
         self.endpoint
             .close(CloseCode::Shutdown, "the server was stopped")
             .await;
     }
 
-    /// Waits for the end of all sessions. Whoever comes meanwhile can go to another server at once.
-    async fn drain(&self, mut sessions: JoinSet<()>) {
+    /// Waits for the end of all sessions. Whoever comes meanwhile can go to another server at once, and
+    /// whoever was meant for a successor will ask it when nobody answers.
+    async fn drain(&self, mut sessions: JoinSet<()>, succeeded: bool) {
         loop {
             tokio::select! {
                 ended = sessions.join_next() => match ended {
                     Some(_) => {}
                     None => break,
                 },
-                Some(attempt) = self.endpoint.accept() => attempt.refuse(),
+                Some(attempt) = self.endpoint.accept() => match succeeded {
+                    true => attempt.ignore(),
+                    false => attempt.refuse(),
+                },
             }
         }
     }
@@ -252,8 +271,9 @@ async fn serve((newcomer, connection): Greeted, shared: Arc<Shared>) {
     let Some((seat, inheritance)) = stop.run_until_cancelled(take).await else {
         return;
     };
-    let make_room = seat.make_room();
-    let welcome = newcomer.welcome(&shared.metrics, shared.udp_idle, inheritance, make_room);
+    let (ports, make_room) = (shared.ports.clone(), seat.make_room());
+    let known = (ports, inheritance);
+    let welcome = newcomer.welcome(&shared.metrics, known, shared.udp_idle, make_room);
     let why = match stop
         .run_until_cancelled(timeout(LOGIN_DEADLINE, welcome))
         .await

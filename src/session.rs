@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug};
@@ -139,6 +139,9 @@ const WITHOUT_TUNNEL: &str = "rstun connect";
 /// Longest that a client may take to give a sign of life when it is asked for one: time for a packet
 /// and its answer, and for a lost one to be sent again.
 pub const PROBE: Duration = Duration::from_secs(1);
+
+/// Time for a peer to do what it was told: a busy one is not there at once.
+const HASTE: Duration = Duration::from_millis(20);
 
 /// What a session may be asked for from elsewhere.
 #[derive(Debug, Default)]
@@ -296,13 +299,12 @@ impl Session {
         let mut credit = std::pin::pin!(connection.exchange_credit());
         let (role, deaf) = (self.role.clone(), self.deaf.clone());
         let mut unwelcome = std::pin::pin!(role.unwelcome());
+        let mut dead = std::pin::pin!(shows_dead(&connection, &summons.probe));
         let mut hearing = std::pin::pin!(hearing::listen(&connection, &role, &deaf));
         let flows = self.flows.clone();
         let mut deadline = None;
-        // When the peer knows that no new flows are taken.
-        let mut known = None;
-        // When the peer has to have been heard, and what had been heard of it before.
-        let mut doubt: Option<(Instant, u64)> = None;
+        // When the peer was told that no new flows are taken.
+        let mut told = None;
         let ended = loop {
             tokio::select! {
                 // The end of the connection ends all the others too, and knows why.
@@ -311,32 +313,23 @@ impl Session {
                 () = stop.cancelled(), if deadline.is_none() => {
                     let end = Instant::now() + drain;
                     deadline = Some(end);
-                    known = Some(self.announce_end(end).await);
+                    told = Some(self.announce_end(end).await);
                 }
-                () = summons.retire.cancelled(), if known.is_none() => {
+                () = summons.retire.cancelled(), if told.is_none() => {
                     let soon = Instant::now() + PROBE;
-                    known = Some(self.announce_end(soon).await);
+                    told = Some(self.announce_end(soon).await);
                 }
                 () = summons.leave.cancelled() => break Ended::Superseded,
-                () = summons.probe.notified(), if doubt.is_none() => {
-                    doubt = Some((Instant::now() + PROBE, connection.heard()));
-                    // Whatever acknowledges it is a sign of life.
-                    connection.probe();
-                }
-                () = sleep_until(doubt.map_or_else(Instant::now, |d| d.0)), if doubt.is_some() => {
-                    if doubt.take().is_some_and(|(_, heard)| heard == connection.heard()) {
-                        break Ended::Dead;
-                    }
-                }
                 () = summons.succession.wanted(), if !summons.succession.is_given() => {
                     self.hand_over(&summons.succession).await;
                 }
+                () = &mut dead => break Ended::Dead,
                 why = &mut unwelcome => break Ended::Unwelcome(why),
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     debug!("{} flows did not finish in time", self.flows.len());
                     break Ended::Stopped;
                 }
-                () = last_flow(&flows, known), if known.is_some() => break Ended::Stopped,
+                () = last_flow(&flows, &connection, told), if told.is_some() => break Ended::Stopped,
                 event = self.changes.next(&mut self.control) => {
                     let taken = match event {
                         Ok(event) => self.take(event).await,
@@ -348,7 +341,7 @@ impl Session {
                 }
                 () = &mut credit => break self.give_up(&SessionError::Unexpected).await,
                 () = &mut hearing => unreachable!("it listens for ever"),
-                Ok((tx, rx)) = connection.accept() => self.accept(tx, rx, known),
+                Ok((tx, rx)) = connection.accept() => self.accept(tx, rx, told),
             }
         };
         for (_, listening) in self.listening.drain() {
@@ -385,17 +378,15 @@ impl Session {
         }
     }
 
-    /// Takes no new flows from now on, and has the peer know, which may take until `end`. Tells when
-    /// it does: what it opens until then is still served.
+    /// Takes no new flows from now on, and tells the peer, which may take until `end`. Returns when that
+    /// was: what the peer opens before it can know is still served.
     async fn announce_end(&mut self, end: Instant) -> Instant {
         self.drain();
         self.flows.close();
         // It fails with the connection, whose end is waited for elsewhere; and it may take as long as
         // a peer likes that reads nothing.
         let _ = timeout_at(end, self.control.write(&Message::Drain)).await;
-        // There, and a flow of that very moment back, with the patience of a probe.
-        let there_and_back = 2 * self.connection.rtt();
-        (Instant::now() + there_and_back.min(PROBE)).min(end)
+        Instant::now()
     }
 
     /// Takes no new flows from now on.
@@ -413,9 +404,9 @@ impl Session {
         succession.give(listening.into_values()).await;
     }
 
-    /// Serves a flow of the peer's, if it could not know yet that none is taken any more.
-    fn accept(&self, mut tx: Sender, mut rx: Receiver, known: Option<Instant>) {
-        if known.is_some_and(|known| known <= Instant::now()) {
+    /// Serves a flow of the peer's, unless it was told long ago that none is taken any more.
+    fn accept(&self, mut tx: Sender, mut rx: Receiver, told: Option<Instant>) {
+        if told.is_some_and(|told| told + PROBE <= Instant::now()) {
             tx.reset(ResetCode::Draining);
             rx.stop(ResetCode::Draining);
             return;
@@ -442,8 +433,25 @@ impl Session {
     }
 }
 
-/// Waits for the end of the last flow, which may have come until then. Cancel-safe.
-async fn last_flow(flows: &TaskTracker, until: Option<Instant>) {
-    sleep_until(until.unwrap_or_else(Instant::now)).await;
+/// Waits for the end of the last flow of a peer that was told then that no more are taken. Cancel-safe.
+async fn last_flow(flows: &TaskTracker, connection: &Connection, told: Option<Instant>) {
+    // The word there, and a flow of that very moment back.
+    let on_the_way = (2 * connection.rtt() + HASTE).min(PROBE);
+    sleep_until(told.unwrap_or_else(Instant::now) + on_the_way).await;
     flows.wait().await;
+}
+
+/// Waits until the peer was asked for a sign of life and has given none. Cancel-safe, but for a question
+/// that is being asked.
+async fn shows_dead(connection: &Connection, asked: &Notify) {
+    loop {
+        asked.notified().await;
+        let before = connection.heard();
+        // Whatever acknowledges it is a sign of life.
+        connection.probe();
+        sleep(PROBE).await;
+        if connection.heard() == before {
+            return;
+        }
+    }
 }

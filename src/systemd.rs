@@ -36,6 +36,11 @@ pub fn stopping() {
     tell("STOPPING=1");
 }
 
+/// Tells that another process is the service from now on.
+pub fn succeeded_by(process: u32) {
+    tell(&format!("MAINPID={process}"));
+}
+
 #[cfg(unix)]
 fn tell(text: &str) {
     if let Err(e) = sd_notify::notify(&[NotifyState::Custom(text)]) {
@@ -84,8 +89,8 @@ fn sort(mut passed: ListenFd) -> Result<Bound> {
     for index in 0..passed.len() {
         let second = if let Ok(udp) = passed.take_udp_socket(index) {
             ready_to_use(&udp)?;
-            let second = bound.udp.is_some();
-            bound.udp = udp;
+            let second = !bound.udp.is_empty();
+            bound.udp.extend(udp);
             second
         } else if let Ok(tcp) = passed.take_tcp_listener(index) {
             ready_to_use(&tcp)?;

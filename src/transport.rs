@@ -15,6 +15,7 @@ pub use connection::Connection;
 pub use endpoint::{Attempt, Bound, Endpoint, connect, connect_tcp};
 #[doc(hidden)]
 pub use quic::BareController;
+pub use quic::Generation;
 pub use stream::{Receiver, Sender};
 #[doc(hidden)]
 pub use tcp::take_frames;

@@ -321,10 +321,10 @@ mod tests {
             Message::body_length(&[1, 255, 255, 255, 255]).unwrap_err(),
             DecodeError::TooLong(u32::MAX)
         );
-        let mut many = vec![0; 16 + 1 + 32];
+        let mut many = vec![0; 16 + 1 + 1 + 32];
         many.extend(u16::MAX.to_be_bytes());
         assert_eq!(
-            Message::decode(&[1, 0, 0, 0, 51], &many).unwrap_err(),
+            Message::decode(&[1, 0, 0, 0, 52], &many).unwrap_err(),
             DecodeError::TooManyTunnels(u16::MAX)
         );
     }

@@ -65,7 +65,7 @@ impl Ends {
         let (server, addr) = Worker::start("server", async move |started, stop| {
             let server = Server::bind(config, Bound::default(), stop)?;
             let _ = started.send(server.local_addr());
-            server.run().await;
+            server.run(None).await;
             Ok(())
         })?;
         let remote = Remote {

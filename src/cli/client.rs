@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use zeroize::Zeroizing;
 
+use super::heading;
 use super::{
     ConfigFlags, CongestionFlags, DrainFlags, Hidden, IdleFlags, LogFlags, PasswordFlags, UdpFlags,
 };
@@ -42,10 +43,6 @@ const INSTEAD_OF_TICKET: [&str; 8] = [
     ?mode=0660 behind a Unix socket to listen on, ?proxy=v1 or v2 behind a target that is to know\n\
     its visitors' addresses, ?auth=FILE behind a proxy's address, FILE holding user:password.")]
 pub struct ClientFlags {
-    /// Where flags come from that were not typed
-    #[command(flatten)]
-    pub config: ConfigFlags,
-
     /// What `rstun ticket` printed at the server, in place of --server-addr, --cert and --password;
     /// others on this machine can see it in the list of processes
     #[arg(value_name = "TICKET", conflicts_with = "ticket_file", conflicts_with_all = INSTEAD_OF_TICKET)]
@@ -53,33 +50,33 @@ pub struct ClientFlags {
 
     /// Server to connect to, repeatable; the port is 6060 if left out, and any of a range 6060-6099.
     /// The first server that can be had is used, and the others stand by
-    #[arg(long, value_name = "HOST[:PORT]")]
+    #[arg(help_heading = heading::CONNECTION, long, value_name = "HOST[:PORT]")]
     pub server_addr: Vec<String>,
 
     /// Connect to each --server-addr: tunnels into this machine are open at all of them, and those
     /// out of it go through the nearest
-    #[arg(long)]
+    #[arg(help_heading = heading::CONNECTION, long)]
     pub all_servers: bool,
 
     /// Direction of each --addr-mapping
-    #[arg(long, value_enum, ignore_case = true, value_name = "MODE")]
+    #[arg(help_heading = heading::TUNNELS, long, value_enum, ignore_case = true, value_name = "MODE")]
     pub mode: Option<Mode>,
 
     /// Tunnel in the direction of --mode, repeatable
-    #[arg(long, value_name = "LOCAL^REMOTE")]
+    #[arg(help_heading = heading::TUNNELS, long, value_name = "LOCAL^REMOTE")]
     pub addr_mapping: Vec<String>,
 
     /// Listen on LOCAL here, dial REMOTE at the server, repeatable
-    #[arg(short = 'L', long, value_name = "LOCAL^REMOTE")]
+    #[arg(help_heading = heading::TUNNELS, short = 'L', long, value_name = "LOCAL^REMOTE")]
     pub tunnel_out: Vec<String>,
 
     /// Listen on REMOTE at the server, dial LOCAL here, repeatable; with socks5 or http as LOCAL,
     /// visitors say what to dial
-    #[arg(short = 'R', long, value_name = "LOCAL^REMOTE")]
+    #[arg(help_heading = heading::TUNNELS, short = 'R', long, value_name = "LOCAL^REMOTE")]
     pub tunnel_in: Vec<String>,
 
     /// Proxy here whose visitors go out at the server, repeatable: SOCKS5, or HTTP by http://
-    #[arg(short = 'D', long, value_name = "[SCHEME://][IP:]PORT")]
+    #[arg(help_heading = heading::TUNNELS, short = 'D', long, value_name = "[SCHEME://][IP:]PORT")]
     pub dynamic: Vec<String>,
 
     /// Whether it may begin without any, which only a file can say.
@@ -118,6 +115,10 @@ pub struct ClientFlags {
     #[command(flatten)]
     pub drain: DrainFlags,
 
+    /// Where flags come from that were not typed
+    #[command(flatten)]
+    pub config: ConfigFlags,
+
     /// What is logged
     #[command(flatten)]
     pub log: LogFlags,
@@ -133,10 +134,6 @@ pub struct ClientFlags {
     --cert certificate.der db.internal:5432\n\n\
     The exit code is 0 when both directions have ended, and 1 if anything failed.")]
 pub struct ConnectFlags {
-    /// Where flags come from that were not typed
-    #[command(flatten)]
-    pub config: ConfigFlags,
-
     /// What to connect to: HOST:PORT or unix:///PATH, which the server has to allow; a bare port is
     /// at 127.0.0.1 there
     #[arg(value_name = "TARGET")]
@@ -144,7 +141,7 @@ pub struct ConnectFlags {
 
     /// Server to go through, by a running client of it or else by a connection of its own,
     /// repeatable as for the client [default: that of the client that runs]
-    #[arg(long, value_name = "HOST[:PORT]")]
+    #[arg(help_heading = heading::CONNECTION, long, value_name = "HOST[:PORT]")]
     pub server_addr: Vec<String>,
 
     /// Who we are to the server
@@ -162,10 +159,15 @@ pub struct ConnectFlags {
     /// How much a connection has in flight
     #[command(flatten)]
     pub congestion: CongestionFlags,
+
+    /// Where flags come from that were not typed
+    #[command(flatten)]
+    pub config: ConfigFlags,
 }
 
 /// When a client moves to another port.
 #[derive(Args, Debug)]
+#[command(next_help_heading = heading::CONNECTION)]
 pub struct HopFlags {
     /// Move to a new local port after so long, a quarter more or less, and to another of the server's
     /// if its address has a range of them; flows go on
@@ -179,6 +181,7 @@ pub struct HopFlags {
 
 /// Who a client is to the server: one who knows the password, if nothing else is said.
 #[derive(Args, Debug)]
+#[command(next_help_heading = heading::TRUST)]
 pub struct CredentialFlags {
     /// File with a ticket in its first line, which nobody else may read [else: RSTUN_TICKET]
     #[arg(long, value_name = "FILE", conflicts_with_all = INSTEAD_OF_TICKET)]
@@ -207,6 +210,7 @@ pub struct CredentialFlags {
 
 /// What makes a server the right one.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = heading::TRUST)]
 pub struct TrustFlags {
     /// Copy of the server's certificate, DER or PEM; repeatable, and one that fits will do [default:
     /// certificate.der in the configuration directory]
@@ -233,6 +237,7 @@ pub struct TrustFlags {
 pub struct TransportFlags {
     /// What carries the connection to the server
     #[arg(
+        help_heading = heading::CONNECTION,
         id = "transport",
         long = "transport",
         value_enum,
@@ -243,6 +248,7 @@ pub struct TransportFlags {
 
     /// HTTP proxy that TCP is to go through [default: that of HTTPS_PROXY, but for servers of NO_PROXY]
     #[arg(
+        help_heading = heading::CONNECTION,
         long,
         value_name = "http://[USER:PASSWORD@]HOST:PORT",
         value_parser = proxy_url,

@@ -17,10 +17,6 @@ use super::{ConfigFlags, KeyFlags, PasswordFlags};
     A ticket holds the server's addresses, the SHA-256 of its certificate, and the password or the\n\
     client's secret. Whoever has it may do what that client may.")]
 pub struct TicketFlags {
-    /// Where flags come from that were not typed
-    #[command(flatten)]
-    pub config: ConfigFlags,
-
     /// Address by which clients reach the server, repeatable, the best first [default: what look like
     /// this machine's addresses]
     #[arg(id = "public", long = "addr", value_name = "HOST[:PORT]")]
@@ -54,4 +50,8 @@ pub struct TicketFlags {
     /// What makes it the right server to its clients
     #[command(flatten)]
     pub keys: KeyFlags,
+
+    /// Where flags come from that were not typed
+    #[command(flatten)]
+    pub config: ConfigFlags,
 }

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use tokio::net::TcpListener;
 
@@ -22,6 +24,19 @@ impl Listener {
         let inner = bind_to(addr.ip, addr.port, |addr| listen_tcp(addr, BACKLOG))?;
         let addr = inner.local_addr()?;
         Ok(Self { inner, addr })
+    }
+
+    /// Takes over a socket that listens.
+    #[cfg(unix)]
+    pub(super) fn adopt(socket: OwnedFd) -> io::Result<Self> {
+        let inner = TcpListener::from_std(socket.into())?;
+        let addr = inner.local_addr()?;
+        Ok(Self { inner, addr })
+    }
+
+    #[cfg(unix)]
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.as_fd()
     }
 
     pub(super) fn local_addr(&self) -> SocketAddr {

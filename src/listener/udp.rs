@@ -1,6 +1,8 @@
 //! UDP ports.
 
 use std::io;
+#[cfg(unix)]
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +24,15 @@ impl Listener {
         let port = bind_to(addr.ip, addr.port, UdpPort::bind)?;
         Ok(Self {
             port: Arc::new(port),
+            timeout,
+        })
+    }
+
+    /// Takes over a socket that is bound.
+    #[cfg(unix)]
+    pub(super) fn adopt(socket: OwnedFd, timeout: Option<Duration>) -> io::Result<Self> {
+        Ok(Self {
+            port: Arc::new(UdpPort::adopt(socket.into())?),
             timeout,
         })
     }

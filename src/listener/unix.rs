@@ -2,8 +2,10 @@
 
 use std::fs::{self, Permissions};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use socket2::{Domain, SockAddr, Socket as RawSocket, Type};
 use tokio::net::UnixListener;
@@ -20,6 +22,8 @@ pub struct Listener {
     path: UnixPath,
     /// Which file is ours: its device and inode.
     file: (u64, u64),
+    /// Another process listens there too.
+    left: AtomicBool,
 }
 
 impl Listener {
@@ -41,7 +45,27 @@ impl Listener {
             inner: UnixListener::from_std(socket.into())?,
             path: path.clone(),
             file: ours,
+            left: AtomicBool::new(false),
         })
+    }
+
+    /// Takes over a socket that listens at a path.
+    pub(super) fn adopt(path: &UnixPath, socket: OwnedFd) -> io::Result<Self> {
+        Ok(Self {
+            inner: UnixListener::from_std(socket.into())?,
+            path: path.clone(),
+            file: identify(path.as_path())?,
+            left: AtomicBool::new(false),
+        })
+    }
+
+    /// Leaves the file where it is when this is dropped.
+    pub(super) fn leave(&self) {
+        self.left.store(true, Relaxed);
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.as_fd()
     }
 
     pub(super) fn path(&self) -> &UnixPath {
@@ -60,6 +84,9 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
+        if self.left.load(Relaxed) {
+            return;
+        }
         let path = self.path.as_path();
         // Another program may have put its own in our place.
         if identify(path).is_ok_and(|file| file == self.file)

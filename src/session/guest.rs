@@ -13,6 +13,7 @@ use super::succession::Inheritance;
 use super::welcome::{MakeRoom, Opened, Unreachable, may_reach};
 use crate::access::{Access, Held, Identity};
 use crate::audit;
+use crate::listener::Ports;
 use crate::metrics::Account;
 use crate::quota::Quota;
 use crate::tunnel::{Half, MAX_TUNNELS};
@@ -30,6 +31,7 @@ pub(super) struct Guest {
     changes: watch::Receiver<Arc<Access>>,
     /// Of what it was denied: it could fill a disk with that otherwise.
     denials: Mutex<Quota>,
+    ports: Arc<Ports>,
     make_room: MakeRoom,
 }
 
@@ -57,6 +59,7 @@ impl Guest {
         tunnels: Vec<Request>,
         changes: watch::Receiver<Arc<Access>>,
         mut held: Held,
+        ports: Arc<Ports>,
         make_room: MakeRoom,
     ) -> Self {
         let guest = Self {
@@ -65,6 +68,7 @@ impl Guest {
             tunnels: Mutex::default(),
             changes,
             denials: Mutex::default(),
+            ports,
             make_room,
         };
         for request in tunnels {
@@ -114,7 +118,8 @@ impl Guest {
         let requests = std::slice::from_ref(&request);
         let open = async |access: &Access| {
             let none = &mut Inheritance::default();
-            Opened::new(&self.identity, access, account.clone(), requests, none).await
+            let ports = (&*self.ports, none);
+            Opened::new(&self.identity, ports, access, account.clone(), requests).await
         };
         let mut opened = if lock(&self.tunnels).len() < MAX_TUNNELS {
             open(&access).await

@@ -11,6 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{debug, info, warn};
 
 use super::Role;
+use crate::roaming::Roaming;
 use crate::transport::Connection;
 
 /// Time between two looks, and so between two probes.
@@ -93,11 +94,21 @@ pub(super) async fn listen(connection: &Connection, role: &Role, deaf: &watch::S
     let now = Instant::now();
     let mut hearing = Hearing::new(patience, connection.heard(), now);
     let mut since = now;
+    let mut roaming = matches!(role, Role::Client).then(Roaming::watch);
     loop {
-        let now = looks.tick().await;
+        let now = tokio::select! {
+            now = looks.tick() => now,
+            () = moved(&mut roaming) => {
+                // The server is to know as soon as it can where we are now.
+                debug!("{from}: this machine's network has changed");
+                connection.probe();
+                continue;
+            }
+        };
+        let slept = roaming.as_mut().is_some_and(Roaming::slept);
         let was_silent = hearing.unanswered > 0;
         let look = hearing.look(connection.heard(), now);
-        match (look.probe, was_silent) {
+        match (look.probe || slept, was_silent) {
             // Also when it is heard again: what was sent to it in vain shows by the answer.
             (true, _) | (false, true) => connection.probe(),
             (false, false) => connection.relax(),
@@ -120,6 +131,14 @@ pub(super) async fn listen(connection: &Connection, role: &Role, deaf: &watch::S
                 ),
             }
         }
+    }
+}
+
+/// Waits until this machine's network has changed, if that matters.
+async fn moved(roaming: &mut Option<Roaming>) {
+    match roaming {
+        Some(roaming) => roaming.moved().await,
+        None => std::future::pending().await,
     }
 }
 

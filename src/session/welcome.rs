@@ -16,7 +16,7 @@ use super::{Instance, Local, Role, Session, SessionError};
 use crate::access::{Access, Held, Identity, is_bench};
 use crate::audit;
 use crate::connector;
-use crate::listener::Listener;
+use crate::listener::{Listener, Ports};
 use crate::metrics::{Account, Metrics};
 use crate::transport::{CloseCode, Connection};
 use crate::tunnel::{Half, Listen, ProxyHeader, Target};
@@ -83,10 +83,10 @@ impl Opened {
     /// Opens tunnels for a client that may do this. What is inherited need not be bound.
     pub(super) async fn new(
         identity: &Arc<Identity>,
+        (ports, inheritance): (&Ports, &mut Inheritance),
         access: &Access,
         account: Arc<Account>,
         tunnels: &[Request],
-        inheritance: &mut Inheritance,
     ) -> Self {
         let mut opened = Self::none(account);
         opened.held = identity.take_tunnels(tunnels.len());
@@ -101,10 +101,16 @@ impl Opened {
             let (number, name) = (tunnel.number, tunnel.to_string());
             let grant = match &tunnel.half {
                 Half::Dial(target) => opened.dial(number, name, target, access).await,
-                Half::Listen(listen, proxy) => {
-                    let local = (name.as_str(), *proxy);
-                    opened.listen(number, local, listen, access, inheritance)
-                }
+                Half::Listen(listen, proxy) => match access.may_listen(listen) {
+                    Err(why) => Grant::Refused(why),
+                    Ok(()) => {
+                        let bound = match inheritance.find(listen) {
+                            Some(listener) => Ok(listener),
+                            None => ports.bind(identity.name(), listen),
+                        };
+                        opened.listen(number, &name, (listen, *proxy), bound)
+                    }
+                },
             };
             opened.grants.push(grant);
         }
@@ -136,19 +142,11 @@ impl Opened {
     fn listen(
         &mut self,
         number: u32,
-        (name, proxy): (&str, Option<ProxyHeader>),
-        listen: &Listen,
-        access: &Access,
-        inheritance: &mut Inheritance,
+        name: &str,
+        (listen, proxy): (&Listen, Option<ProxyHeader>),
+        bound: io::Result<Arc<Listener>>,
     ) -> Grant {
-        if let Err(why) = access.may_listen(listen) {
-            return Grant::Refused(why);
-        }
-        let listener = match inheritance.find(listen) {
-            Some(listener) => Ok(listener),
-            None => Listener::bind(listen).map(Arc::new),
-        };
-        match listener {
+        match bound {
             Ok(listener) => {
                 let addr = listener.local_addr();
                 let count = self.account.listened(name);
@@ -188,20 +186,21 @@ impl Newcomer {
     ///
     /// A UDP flow is over after `udp_idle` of silence, unless its tunnel says otherwise.
     ///
-    /// What it has inherited from a former session need not be bound. If something that it asks for is taken, `make_room` is to end those of the client's own
-    /// sessions that are dead, and then it is tried once more.
+    /// What it has inherited from a former session need not be bound. If something that it asks for is
+    /// taken, `make_room` is to end those of the client's own sessions that are dead, and then it is
+    /// tried once more.
     pub async fn welcome(
         mut self,
         metrics: &Arc<Metrics>,
+        (ports, mut inheritance): (Arc<Ports>, Inheritance),
         udp_idle: Duration,
-        mut inheritance: Inheritance,
         make_room: MakeRoom,
     ) -> Result<Session, SessionError> {
-        let mut opened = self.open(metrics, &mut inheritance).await;
+        let mut opened = self.open(metrics, (&ports, &mut inheritance)).await;
         if opened.taken {
             drop(opened);
             make_room.make().await;
-            opened = self.open(metrics, &mut inheritance).await;
+            opened = self.open(metrics, (&ports, &mut inheritance)).await;
         }
         let tunnels = self.tunnels.iter().map(Request::to_string);
         let refused: Vec<_> = opened
@@ -230,6 +229,7 @@ impl Newcomer {
             self.tunnels,
             self.changes,
             held,
+            ports,
             make_room,
         );
         Ok(Session::new(
@@ -243,10 +243,10 @@ impl Newcomer {
         ))
     }
 
-    async fn open(&mut self, metrics: &Arc<Metrics>, inheritance: &mut Inheritance) -> Opened {
+    async fn open(&mut self, metrics: &Arc<Metrics>, ports: (&Ports, &mut Inheritance)) -> Opened {
         let account = Account::new(metrics, self.identity.name());
         let access = self.changes.borrow_and_update().clone();
-        Opened::new(&self.identity, &access, account, &self.tunnels, inheritance).await
+        Opened::new(&self.identity, ports, &access, account, &self.tunnels).await
     }
 
     /// Tells a client what it does not get, and lets it go.

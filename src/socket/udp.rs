@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
@@ -39,6 +40,12 @@ pub struct UdpPort {
     addr: SocketAddr,
     /// The address that it is connected to.
     peer: Option<SocketAddr>,
+}
+
+impl AsFd for UdpPort {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.get_ref().as_fd()
+    }
 }
 
 /// A packet that has arrived.
@@ -82,6 +89,11 @@ impl UdpPort {
         let socket = open(addr)?;
         socket.connect(&addr.into())?;
         Self::new(socket.into(), Some(addr))
+    }
+
+    /// Takes over a socket that is bound. Must be called within a runtime.
+    pub fn adopt(socket: UdpSocket) -> io::Result<Self> {
+        Self::new(socket, None)
     }
 
     fn new(socket: UdpSocket, peer: Option<SocketAddr>) -> io::Result<Self> {
@@ -236,11 +248,12 @@ impl UdpPort {
     unsafe_code,
     reason = "tokio's promise about the descriptor can only be given so"
 )]
-pub(crate) fn register(
-    socket: Arc<UdpSocket>,
-    interest: Interest,
-) -> io::Result<AsyncFd<Arc<UdpSocket>>> {
-    // SAFETY: the socket owns its descriptor, hands out the same one for all of its life, and
+pub(crate) fn register<T>(socket: Arc<T>, interest: Interest) -> io::Result<AsyncFd<Arc<T>>>
+where
+    T: AsRawFd,
+    OwnedFd: From<T>,
+{
+    // SAFETY: the socket, being one of those that can be made an `OwnedFd`, owns its descriptor, hands out the same one for all of its life, and
     // closes it only after AsyncFd, which shares the socket, has deregistered it.
     Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
 }

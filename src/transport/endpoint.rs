@@ -4,10 +4,12 @@ use std::future::pending;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use tracing::warn;
 
-use super::{CloseCode, Connection, Lost, Route, Tuning, quic, tcp};
+use super::quic::{self, Generation};
+use super::{CloseCode, Connection, Lost, Route, Tuning, tcp};
 use crate::socket::listen_tcp;
 use crate::tunnel::ListenAddr;
 
@@ -20,15 +22,19 @@ pub struct Endpoint {
     quic: quic::Endpoint,
     /// None where the port is taken.
     tcp: Option<tcp::Endpoint>,
+    /// Whether those who come by TCP are another process's.
+    steered: AtomicBool,
 }
 
 /// A server's sockets, as far as they are bound already.
 #[derive(Debug, Default)]
 pub struct Bound {
-    /// For QUIC.
-    pub udp: Option<UdpSocket>,
+    /// For QUIC, the first being the one that clients begin with.
+    pub udp: Vec<UdpSocket>,
     /// For what goes through TCP.
     pub tcp: Option<TcpListener>,
+    /// Which of two servers at that port this one is.
+    pub generation: Generation,
 }
 
 impl Endpoint {
@@ -45,11 +51,12 @@ impl Endpoint {
         secret: [u8; 32],
         tuning: Tuning,
     ) -> io::Result<Self> {
-        let chosen = addr.port == 0 && bound.udp.is_none() && bound.tcp.is_none();
+        let chosen = addr.port == 0 && bound.udp.is_empty() && bound.tcp.is_none();
         let mut tries = if chosen { TRIES } else { 1 };
         loop {
             tries -= 1;
-            let quic = quic::Endpoint::bind(addr, bound.udp.take(), tls.clone(), secret, tuning)?;
+            let udp = (std::mem::take(&mut bound.udp), bound.generation);
+            let quic = quic::Endpoint::bind(addr, udp, tls.clone(), secret, tuning)?;
             let listener = match bound.tcp.take() {
                 Some(listener) => tcp::listen(listener),
                 None => listen_tcp(quic.local_addr(), tcp::BACKLOG),
@@ -63,7 +70,8 @@ impl Endpoint {
                     None
                 }
             };
-            return Ok(Self { quic, tcp });
+            let steered = AtomicBool::new(false);
+            return Ok(Self { quic, tcp, steered });
         }
     }
 
@@ -72,12 +80,46 @@ impl Endpoint {
         self.quic.local_addr()
     }
 
+    /// The sockets for a process that takes this one's place. Until [`Endpoint::steer`] no client
+    /// arrives there.
+    pub fn for_successor(&self) -> io::Result<Bound> {
+        let (udp, generation) = self.quic.second_sockets()?;
+        Ok(Bound {
+            udp,
+            tcp: self
+                .tcp
+                .as_ref()
+                .map(tcp::Endpoint::duplicate)
+                .transpose()?,
+            generation,
+        })
+    }
+
+    /// Lets new clients arrive at the sockets of the process that takes this one's place.
+    pub fn steer(&self) -> io::Result<()> {
+        self.quic.steer()?;
+        self.steered.store(true, Relaxed);
+        Ok(())
+    }
+
+    /// Whether no other process has the port too.
+    pub fn is_alone(&self) -> bool {
+        self.quic.is_alone()
+    }
+
+    /// Takes the port for this process alone, after the one before it has gone, or the one after it
+    /// has not come.
+    pub fn claim(&self) {
+        self.quic.claim();
+        self.steered.store(false, Relaxed);
+    }
+
     /// Waits for the next client; none when the endpoint is closed. Cancel-safe.
     pub async fn accept(&self) -> Option<Attempt> {
         let tcp = async {
             match &self.tcp {
-                Some(tcp) => tcp.accept().await,
-                None => pending().await,
+                Some(tcp) if !self.steered.load(Relaxed) => tcp.accept().await,
+                _ => pending().await,
             }
         };
         tokio::select! {

@@ -2,6 +2,7 @@
 
 mod congestion;
 mod credit;
+mod generation;
 mod moderation;
 mod narrowing;
 mod own;
@@ -17,7 +18,7 @@ mod stream;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -25,12 +26,12 @@ use bytes::Bytes;
 use quinn::congestion::{Cubic, NewReno};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{AsyncUdpSocket, ConnectionError, EndpointConfig, TransportErrorCode, VarInt};
-use quinn_proto::HashedConnectionIdGenerator;
 use rustls::AlertDescription;
 use rustls::pki_types::CertificateDer;
 use tracing::trace;
 
 use self::credit::Credit;
+use self::generation::Ids;
 use self::moderation::Bulk;
 use self::own::Own;
 use self::path::{Hints, Path};
@@ -47,6 +48,7 @@ use crate::tunnel::ListenAddr;
 
 #[doc(hidden)]
 pub use congestion::BareController;
+pub use generation::Generation;
 pub(super) use own::connect;
 pub(super) use stream::{Receiver, Sender};
 
@@ -76,6 +78,11 @@ pub(super) struct Endpoint {
     tuning: Tuning,
     bulk: Arc<Bulk>,
     addr: SocketAddr,
+    /// Its sockets once more, and which of two servers at their ports it is.
+    sockets: Vec<UdpSocket>,
+    generation: Generation,
+    /// Whether there is no other.
+    alone: Arc<AtomicBool>,
 }
 
 impl Endpoint {
@@ -85,26 +92,31 @@ impl Endpoint {
     /// 10.3), so that a server with the same secret can end the connections of one that died.
     pub(super) fn bind(
         addr: ListenAddr,
-        bound: Option<UdpSocket>,
+        (bound, generation): (Vec<UdpSocket>, Generation),
         tls: rustls::ServerConfig,
         secret: [u8; 32],
         tuning: Tuning,
     ) -> io::Result<Self> {
-        let sockets = match bound {
-            Some(socket) => vec![socket::tune(socket)],
-            None => bind_all(addr, tuning.hop.more_ports)?,
+        let sockets = match bound.is_empty() {
+            false => bound.into_iter().map(socket::tune).collect(),
+            true => bind_all(addr, tuning.hop.more_ports)?,
         };
+        let held = sockets.iter().map(UdpSocket::try_clone);
+        let held = held.collect::<io::Result<Vec<_>>>()?;
         let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
         let addr = sockets[0].local_addr()?;
         let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &secret)));
         let cid_key = u64::from_le_bytes(std::array::from_fn(|i| secret[i]));
-        config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(cid_key)));
+        let alone = Arc::new(AtomicBool::new(generation.is_alone()));
+        let ids = alone.clone();
+        config.cid_generator(move || Box::new(Ids::new(cid_key, generation, ids.clone())));
         config
             .max_udp_payload_size(path::LARGEST_PAYLOAD)
             .map_err(io::Error::other)?;
         let server = quinn::ServerConfig::with_crypto(Arc::new(tls));
         let bulk = Arc::default();
         Ok(Self {
+            sockets: held,
             inner: quinn::Endpoint::new_with_abstract_socket(
                 config,
                 Some(server.clone()),
@@ -115,7 +127,33 @@ impl Endpoint {
             tuning,
             bulk,
             addr,
+            generation,
+            alone,
         })
+    }
+
+    /// A second socket at each port, and the generation of whoever gets them. Until
+    /// [`Endpoint::steer`] nothing arrives there.
+    pub(super) fn second_sockets(&self) -> io::Result<(Vec<UdpSocket>, Generation)> {
+        let sockets = self.sockets.iter().map(generation::second_socket);
+        Ok((sockets.collect::<io::Result<_>>()?, self.generation.next()))
+    }
+
+    /// Lets new connections arrive at the second sockets.
+    pub(super) fn steer(&self) -> io::Result<()> {
+        let mut sockets = self.sockets.iter();
+        sockets.try_for_each(|socket| generation::steer(socket, self.generation))
+    }
+
+    /// Whether no other process has the port too.
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone.load(Ordering::Relaxed)
+    }
+
+    /// Takes the whole port, after the other socket there is closed.
+    pub(super) fn claim(&self) {
+        self.sockets.iter().for_each(generation::claim);
+        self.alone.store(true, Ordering::Relaxed);
     }
 
     /// The address that was bound, with its real port.

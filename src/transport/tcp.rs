@@ -79,6 +79,12 @@ impl Endpoint {
         }
     }
 
+    /// The same port for another process.
+    pub(super) fn duplicate(&self) -> io::Result<std::net::TcpListener> {
+        let socket = SockRef::from(&self.listener).try_clone()?;
+        Ok(socket.into())
+    }
+
     /// Waits for the next client. Cancel-safe.
     pub(super) async fn accept(&self) -> Attempt {
         loop {

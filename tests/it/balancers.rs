@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::link::say;
 use crate::harness::web::{curl, in_path, nginx};
-use crate::harness::{DEADLINE, Program, Site, is_installed};
+use crate::harness::{DEADLINE, Program, Signal, Site, is_installed};
 
 /// How long after a server's death no request may fail any more.
 const RECOVERY: Duration = Duration::from_secs(2);
@@ -74,15 +74,6 @@ fn a_server_is_killed_under_load(
     first.kill();
     std::thread::sleep(RECOVERY);
     let after = Program::start(&mut wrk(&url, "3s")).ended().stdout;
-    let requests = |said: &str| {
-        let line = said.lines().find(|line| line.contains(" requests in "));
-        line.unwrap_or_else(|| panic!("{said}")).trim().to_owned()
-    };
-    let errors = |said: &str| {
-        let mut lines = said.lines();
-        let line = lines.find(|l| l.contains("Socket errors") || l.contains("Non-2xx"));
-        line.map(|line| line.trim().to_owned())
-    };
     let before = before.ended().stdout;
     say(&format!(
         "with the kill {} ({:?}), later {} ({:?})",
@@ -93,6 +84,62 @@ fn a_server_is_killed_under_load(
     ));
     assert_eq!(errors(&after), None, "{after}");
     assert!(!requests(&after).starts_with("0 "), "{after}");
+}
+
+/// The same without a balancer, where the client chooses: of a server that is told to stop nobody notices
+/// anything.
+#[test]
+fn a_server_is_stopped_under_load() {
+    if !["nginx", "wrk"].into_iter().all(is_installed) {
+        return;
+    }
+    let site = Site::new();
+    let _web = nginx(&site, "", "location / { return 200 here; }");
+    let web = site.unix("web.sock");
+    let args = ["--downstream", &web];
+    let servers = [(); 2].map(|()| site.server_with("127.0.0.1:0", &[], &args));
+    let addrs = servers.each_ref().map(|it| it.server_addr().to_string());
+    let mapping = format!("127.0.0.1:0^{web}");
+    let args = ["--server-addr", &addrs[1], "--all-servers", "-L", &mapping];
+    let client = site.client(&addrs[0], &args);
+    for addr in &addrs {
+        client.line(&format!("connected to {addr}"));
+    }
+    let url = format!("http://{}/", client.addr(": listening on "));
+    // Each request comes anew.
+    let load = Program::start(wrk(&url, "3s").args(["-H", "Connection: close"]));
+    std::thread::sleep(Duration::from_secs(1));
+    // They are used in turns, if either becomes the nearer one.
+    let times = addrs.each_ref().map(|addr| {
+        let line = format!("new flows go through {addr}");
+        client.count(&line)
+    });
+    let first = client.line("new flows go through ").contains(&addrs[1]);
+    let used = usize::from(first != (times[0] == times[1]));
+    servers[used].signal(Signal::Terminate);
+    let load = load.ended().stdout;
+    say(&format!("{} ({:?})", requests(&load), errors(&load)));
+    assert_eq!(errors(&load), None, "{load}");
+    let [first, second] = servers;
+    let (stopped, _other) = match used {
+        0 => (first, second),
+        _ => (second, first),
+    };
+    assert_eq!(stopped.ended().code, 0);
+}
+
+/// How many requests a load has made, in its own words.
+fn requests(said: &str) -> String {
+    let mut lines = said.lines();
+    let line = lines.find(|line| line.contains(" requests in "));
+    line.unwrap_or_else(|| panic!("{said}")).trim().to_owned()
+}
+
+/// What has failed, in its own words.
+fn errors(said: &str) -> Option<String> {
+    let mut lines = said.lines();
+    let line = lines.find(|l| l.contains("Socket errors") || l.contains("Non-2xx"));
+    line.map(|line| line.trim().to_owned())
 }
 
 /// An example's configuration, with the addresses of a test.

@@ -215,6 +215,8 @@ pub(crate) enum Signal {
     Stop,
     /// What wakes it up.
     Continue,
+    /// What has a server give its place to a new process.
+    Replace,
 }
 
 /// How a program ended and what it said.
@@ -373,10 +375,24 @@ impl Program {
             Signal::Interrupt => "INT",
             Signal::Stop => "STOP",
             Signal::Continue => "CONT",
+            Signal::Replace => "USR2",
         };
-        let script = format!("kill -{name} {}", self.child.id());
+        // The youngest of those that took its place.
+        let process = self.successors().pop().unwrap_or(self.child.id());
+        let script = format!("kill -{name} {process}");
         let status = Command::new("sh").args(["-c", &script]).status();
         assert!(status.expect("a shell").success(), "{script}");
+    }
+
+    /// The processes that were to take its place, whose output is its own, the oldest first.
+    pub(crate) fn successors(&self) -> Vec<u32> {
+        let seen = self.output.seen();
+        let lines = seen.lines.iter().filter_map(|(_, line)| {
+            let (start, _) = line.split_once(" is to take the place of this one")?;
+            let (_, process) = start.rsplit_once("process ")?;
+            process.parse().ok()
+        });
+        lines.collect()
     }
 
     /// Ends the program as `kill -9` does and waits until it is gone.
@@ -405,6 +421,12 @@ impl Drop for Program {
         if std::thread::panicking() {
             let id = self.child.id();
             eprintln!("--- process {id} ---\n{}", self.output.seen().text(None));
+        }
+        // None of these is ours to wait for.
+        for process in self.successors() {
+            let script = format!("grep -q rstun /proc/{process}/cmdline && kill -9 {process}");
+            let mut kill = Command::new("sh");
+            let _ = kill.args(["-c", &script]).stderr(Stdio::null()).status();
         }
         // Both fail only where the program has ended already.
         let _ = self.child.kill();

@@ -83,8 +83,9 @@ fn a_terminal_gets_colour_unless_it_is_refused() {
         site.within(&mut command)
             .env("TERM", "xterm")
             .env(name, value);
-        // The warning about the password is a line, and the lack of a certificate the end.
-        let server = site.path("rstund").display().to_string() + " --password 1 --cert none";
+        // The warning about the password is a line, and an address of nobody's the end.
+        let server = site.path("rstund").display().to_string()
+            + " --password 1 --cert certificate.der --key priv_key.der --addr 192.0.2.1:1";
         let ended = site.run(command.args(["-qec", &server, "/dev/null"]));
         assert_eq!(
             ended.stdout.contains("\x1b["),

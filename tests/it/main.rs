@@ -5,6 +5,8 @@
 //! Where it is a rate that is promised, or what becomes of a fault that lasts, it looks on for so long
 //! and says what it saw.
 
+#[cfg(target_os = "linux")]
+mod addresses;
 mod architecture;
 mod asked_for;
 mod bad_input;
@@ -13,10 +15,13 @@ mod balancers;
 mod bench;
 mod changes;
 mod check;
+#[cfg(target_os = "linux")]
+mod clock;
 mod concurrent;
 mod connect;
 mod drain;
 mod end_of_flow;
+mod examples;
 #[cfg(target_os = "linux")]
 mod exhaustion;
 #[cfg(target_os = "linux")]
@@ -73,3 +78,5 @@ mod trust;
 mod udp;
 mod udp_programs;
 mod unix;
+#[cfg(target_os = "linux")]
+mod upgrade;

@@ -1,6 +1,7 @@
 //! Outages of the path and of either end: what is open goes on, and what is new is told at once.
 
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::harness::Signal;
@@ -28,6 +29,9 @@ const NOTICE: Duration = Duration::from_secs(2 * 10);
 
 /// What is promised for a path whose packets become smaller.
 const SHRINKING: Duration = Duration::from_secs(3);
+
+/// What a client needs that is told of a change of its machine's network.
+const MOVING: Duration = Duration::from_millis(500);
 
 /// Nothing gets through, in mid-transfer both ways.
 fn a_minute_of_darkness(mode: Mode) {
@@ -73,6 +77,39 @@ fn the_clients_port_changes(mode: Mode) {
 
 fn the_clients_address_changes(mode: Mode) {
     change(mode, |nat| nat.move_to("127.0.0.3"));
+}
+
+/// The client's machine gets another address in mid-download, when nothing of the client's is to be sent
+/// that would show it.
+#[test]
+fn the_clients_machine_moves() {
+    let Some(link) = Link::new("delay=10 rate=50") else {
+        return;
+    };
+    let tunnel = Tunnel::over(&link, Mode::Out);
+    let (visitor, target) = link.at_client(|| tunnel.flow());
+    let transfer = Transfer::new(&target, &visitor);
+    transfer.wait_for(4 << 20);
+    let moved = link.at_client(|| {
+        run("ip addr add 10.77.0.3/32 dev wan0");
+        run("ip addr del 10.77.0.1/24 dev wan0");
+        let moved = Instant::now();
+        run("ip route add 10.77.0.0/24 dev wan0 src 10.77.0.3");
+        moved
+    });
+    transfer.wait_for(transfer.arrived() + (1 << 20));
+    let pause = moved.elapsed();
+    say(&format!("{pause:.2?} for 1 MiB more"));
+    assert!(pause < 2 * MOVING, "{pause:?}");
+    end([transfer]);
+    assert_eq!(tunnel.client.count("connected to "), 1);
+}
+
+fn run(command: &str) {
+    let mut words = command.split(' ');
+    let program = words.next().expect("a program");
+    let status = Command::new(program).args(words).status();
+    assert!(status.expect("a program").success(), "{command}");
 }
 
 /// The client comes from elsewhere, in mid-transfer both ways, and does not know.

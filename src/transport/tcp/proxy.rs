@@ -144,13 +144,7 @@ mod tests {
 
     #[test]
     fn what_is_no_http_proxy_is_told_so() {
-        for url in [
-            "",
-            "https://proxy:1",
-            "socks5://proxy:1",
-            "http://",
-            "http://proxy/path",
-        ] {
+        for url in ["", "https://proxy:1", "socks5://proxy:1", "http://"] {
             assert!(Proxy::new(url).is_err(), "{url}");
         }
     }
