@@ -34,6 +34,9 @@ _rstun() {
             rstun,keygen)
                 cmd="rstun__subcmd__keygen"
                 ;;
+            rstun,reload)
+                cmd="rstun__subcmd__reload"
+                ;;
             rstun,server)
                 cmd="rstun__subcmd__server"
                 ;;
@@ -84,6 +87,9 @@ _rstun() {
                 ;;
             rstun__subcmd__help,keygen)
                 cmd="rstun__subcmd__help__subcmd__keygen"
+                ;;
+            rstun__subcmd__help,reload)
+                cmd="rstun__subcmd__help__subcmd__reload"
                 ;;
             rstun__subcmd__help,server)
                 cmd="rstun__subcmd__help__subcmd__server"
@@ -170,7 +176,7 @@ _rstun() {
 
     case "${cmd}" in
         rstun)
-            opts="-h -V --help --version server client connect tunnel stop check ticket service keygen bench help"
+            opts="-h -V --help --version server client connect tunnel reload stop check ticket service keygen bench help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -716,7 +722,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__help)
-            opts="server client connect tunnel stop check ticket service keygen bench help"
+            opts="server client connect tunnel reload stop check ticket service keygen bench help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -828,6 +834,20 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__help__subcmd__keygen)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__help__subcmd__reload)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1001,6 +1021,28 @@ _rstun() {
                     return 0
                     ;;
                 --days)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__reload)
+            opts="-h -V --pid --socket --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --pid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -26,6 +26,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand client 'Connect to a server, and keep tunnels up'
             cand connect 'Connect standard input and output to a target at the server''s side, once'
             cand tunnel 'Change or show the tunnels of a client that runs'
+            cand reload 'Have a server or a client that runs read its configuration again'
             cand stop 'Have a server or a client that runs end in order'
             cand check 'Check a server''s or a client''s flags and files, and the way to the server, step by step'
             cand ticket 'Print what a client needs to know of the server here, as one word'
@@ -170,6 +171,14 @@ set edit:completion:arg-completer[rstun] = {|@words|
         &'rstun;tunnel;help;list'= {
         }
         &'rstun;tunnel;help;help'= {
+        }
+        &'rstun;reload'= {
+            cand --pid 'The process that is meant, where several run'
+            cand --socket 'Its control socket, where it is not in a usual place'
+            cand -h 'Print help'
+            cand --help 'Print help'
+            cand -V 'Print version'
+            cand --version 'Print version'
         }
         &'rstun;stop'= {
             cand --pid 'The process that is meant, where several run'
@@ -353,6 +362,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand client 'Connect to a server, and keep tunnels up'
             cand connect 'Connect standard input and output to a target at the server''s side, once'
             cand tunnel 'Change or show the tunnels of a client that runs'
+            cand reload 'Have a server or a client that runs read its configuration again'
             cand stop 'Have a server or a client that runs end in order'
             cand check 'Check a server''s or a client''s flags and files, and the way to the server, step by step'
             cand ticket 'Print what a client needs to know of the server here, as one word'
@@ -377,6 +387,8 @@ set edit:completion:arg-completer[rstun] = {|@words|
         &'rstun;help;tunnel;remove'= {
         }
         &'rstun;help;tunnel;list'= {
+        }
+        &'rstun;help;reload'= {
         }
         &'rstun;help;stop'= {
         }

@@ -34,8 +34,8 @@ pub use client::{
 };
 #[cfg(unix)]
 pub use control::{
-    MappingFlags, RunningFlags, StopFlags, TunnelAddFlags, TunnelCommand, TunnelListFlags,
-    TunnelRemoveFlags,
+    MappingFlags, ReloadFlags, RunningFlags, StopFlags, TunnelAddFlags, TunnelCommand,
+    TunnelListFlags, TunnelRemoveFlags,
 };
 
 #[cfg(unix)]
@@ -85,6 +85,9 @@ pub enum Command {
     #[cfg(unix)]
     #[command(subcommand)]
     Tunnel(TunnelCommand),
+    /// Have a server or a client that runs read its configuration again
+    #[cfg(unix)]
+    Reload(ReloadFlags),
     /// Have a server or a client that runs end in order
     #[cfg(unix)]
     Stop(StopFlags),
@@ -227,6 +230,10 @@ pub struct PasswordFlags {
     /// The password in the file of --config
     #[arg(skip)]
     pub kept: Option<Hidden>,
+
+    /// Whether nobody is to be asked for it, as nobody may sit there any more.
+    #[arg(skip)]
+    pub never_ask: bool,
 
     /// The password in a ticket
     #[arg(skip)]

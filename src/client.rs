@@ -14,23 +14,27 @@ mod visitors;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::{Error, Result};
+use anyhow::{Context, Error, Result};
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 #[cfg(unix)]
 use self::callers::Desk;
 use self::servers::Servers;
-use self::tunnels::Tunnels;
-use crate::config::ClientConfig;
+use self::tunnels::{Order, Tunnels};
+use crate::config::{ClientConfig, Source};
 #[cfg(unix)]
 use crate::control::{ControlSocket, Greeting};
 use crate::metrics::{Account, Metrics};
+use crate::reload::Occasions;
 use crate::session::{FlowError, Opener};
 
 pub(crate) use self::connecting::connect;
+
+/// Why nothing is done any more.
+const ENDING: &str = "the client is about to end";
 
 /// Why a client ended.
 #[derive(Debug, Error)]
@@ -53,7 +57,9 @@ impl From<std::io::Error> for ClientError {
 /// A client whose listeners are bound.
 #[derive(Debug)]
 pub struct Client {
+    config: ClientConfig,
     tunnels: Tunnels,
+    orders: mpsc::Sender<Order>,
     #[cfg(unix)]
     control: Option<(ControlSocket, Desk)>,
     stop: CancellationToken,
@@ -63,19 +69,21 @@ pub struct Client {
 impl Client {
     /// Binds all local listeners; must be called within a runtime. It stops when `stop` is
     /// cancelled.
-    pub fn bind(mut config: ClientConfig, stop: CancellationToken) -> Result<Self> {
+    pub fn bind(config: ClientConfig, stop: CancellationToken) -> Result<Self> {
         let metrics = Arc::<Metrics>::default();
         let account = Account::new(&metrics, "");
-        let wanted = std::mem::take(&mut config.tunnels);
-        let (tunnels, orders) = Tunnels::bind(wanted, &account).map_err(Error::msg)?;
+        let (tunnels, orders) =
+            Tunnels::bind(config.tunnels.clone(), &account).map_err(Error::msg)?;
         let drain = config.drain;
         #[cfg(unix)]
         let greeting = greeting(&config);
-        let servers = Servers::new(config, &tunnels.book(), stop.clone(), &account)?;
+        let servers = Servers::new(config.clone(), &tunnels.book(), stop.clone(), &account)?;
         #[cfg(unix)]
-        let desk = Desk::new(servers.session(), orders, &stop, drain);
+        let desk = Desk::new(servers.session(), orders.clone(), &stop, drain);
         Ok(Self {
+            config,
             tunnels,
+            orders,
             #[cfg(unix)]
             control: greeting
                 .and_then(ControlSocket::bind)
@@ -99,15 +107,25 @@ impl Client {
     ///
     /// With a tunnel for standard input and output it ends with their flow, and fails if that does:
     /// then nothing is tried twice.
-    pub async fn run(self) -> Result<(), ClientError> {
+    ///
+    /// What it was told is read again on occasion, if it comes from anywhere.
+    pub async fn run(self, source: Option<Source>) -> Result<(), ClientError> {
         let (session, stdio) = (self.session(), self.tunnels.stdio());
+        let files = source.as_ref().map_or_else(Vec::new, Source::files);
+        let (ask, occasions) = Occasions::new(files);
         // They end with this, and their visitors' flows with their session.
         let mut tasks = JoinSet::new();
         tasks.spawn(self.tunnels.run(self.servers.session(), self.stop.clone()));
+        if let Some(source) = source {
+            let (mut current, orders) = (self.config, self.orders);
+            tasks.spawn(
+                occasions.follow(async move || reload(&source, &mut current, &orders).await),
+            );
+        }
         #[cfg(unix)]
         if let Some((control, desk)) = self.control {
             // To the very end: until then somebody may ask how far it is.
-            let answer = move |caller| desk.clone().answer(caller);
+            let answer = move |caller| desk.clone().answer(caller, ask.clone());
             tasks.spawn(async move { control.serve(answer).await });
         }
         let Some((number, local)) = stdio else {
@@ -122,6 +140,23 @@ impl Client {
         // Why there is no session says more than that there is none.
         kept.and(carried)
     }
+}
+
+/// Reads the configuration again, and goes over to its tunnels. Returns what has changed.
+async fn reload(
+    source: &Source,
+    current: &mut ClientConfig,
+    orders: &mpsc::Sender<Order>,
+) -> Result<Vec<String>> {
+    let new = source.client()?;
+    let changes = current.changes(&new);
+    let (answer, answered) = oneshot::channel();
+    let order = Order::Change(changes.gone, changes.new, answer);
+    orders.send(order).await.context(ENDING)?;
+    let mut lines = answered.await.context(ENDING)?;
+    *current = new;
+    lines.extend(changes.lines);
+    Ok(lines)
 }
 
 /// How others on this machine tell whether this is the client that they want to go through, if it is to

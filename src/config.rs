@@ -10,6 +10,7 @@ mod file;
 mod identity;
 mod invitation;
 mod places;
+mod reload;
 mod settings;
 mod ticket;
 mod transport;
@@ -45,6 +46,7 @@ use crate::tunnel::{HostPort, ListenAddr, Tunnel};
 pub use checked::Checked;
 pub use clients::ClientsFile;
 pub use connect::ConnectConfig;
+pub use reload::{ClientChanges, ServerChanges, Source};
 pub use settings::{Asked, NotUnderstood, Origins, read};
 pub use transport::Ways;
 pub use tunnels::{Mistakes, mappings};
@@ -153,7 +155,7 @@ pub struct Upstream {
 }
 
 /// All that a client needs to know.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ClientConfig {
     /// The servers that it may go through, the preferred one first; at least one, and none twice.
     pub servers: Vec<Upstream>,
@@ -357,6 +359,7 @@ impl CredentialFlags {
             password_file,
             kept,
             of_ticket,
+            never_ask: _,
         } = &self.password;
         let (key, name) = (&self.identity, &self.name);
         let file = password_file.is_some() || kept.is_some() || of_ticket.is_some();
@@ -379,9 +382,10 @@ fn password(flags: PasswordFlags) -> Result<Password> {
     let (text, from) = if let Some(Hidden(text)) = flags.of_ticket {
         (text, "the ticket".to_owned())
     } else if let Some(text) = flags.password {
-        warn!(
-            "--password shows the password to everyone on this machine; --password-file does not"
-        );
+        if !flags.never_ask {
+            let better = "--password-file does not";
+            warn!("--password shows the password to everyone on this machine; {better}");
+        }
         (Zeroizing::new(text), "--password".to_owned())
     } else if let Some(path) = flags.password_file {
         let from = format!("--password-file {}", path.display());
@@ -397,6 +401,11 @@ fn password(flags: PasswordFlags) -> Result<Password> {
         let from = format!("systemd's credential '{PASSWORD_CREDENTIAL}'");
         let text = secret::read_line(&path).with_context(|| format!("cannot read {from}"))?;
         (text, from)
+    } else if flags.never_ask {
+        bail!(
+            "the password was typed, and is not asked for again: give --password-file or \
+             {PASSWORD_VARIABLE}"
+        );
     } else if stdin().is_terminal() {
         let typed = rpassword::prompt_password("Password: ");
         let typed = typed.context("cannot read the password from the terminal")?;

@@ -125,6 +125,8 @@ pub enum Request {
     },
     /// End in order, as by SIGTERM.
     Stop,
+    /// Read the configuration again, as by SIGHUP.
+    Reload,
     /// Tell of all tunnels. This and what follows is a client's alone.
     Tunnels,
     /// Open these tunnels too, all or none.
@@ -175,6 +177,11 @@ pub enum Reply {
     Stopping {
         /// Time that open flows have to finish.
         seconds: u64,
+    },
+    /// The configuration was read again.
+    Reloaded {
+        /// What has changed, a line for each thing.
+        changes: Vec<String>,
     },
     /// Tunnels: all of them, or those that are about what was asked.
     Tunnels {

@@ -55,6 +55,7 @@ pub mod privileges;
 pub mod proxy;
 mod quota;
 pub mod relay;
+pub mod reload;
 pub mod roaming;
 pub mod secret;
 pub mod server;
@@ -85,7 +86,7 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::audit::AuditLog;
 use crate::cli::{Command, LogFormat, ServerFlags};
 use crate::client::Client;
-use crate::config::{Checked, ClientConfig, ConnectConfig, NotUnderstood, ServerConfig};
+use crate::config::{Checked, ClientConfig, ConnectConfig, NotUnderstood, ServerConfig, Source};
 #[cfg(unix)]
 use crate::control::{Predecessor, Running};
 use crate::invitation::Invitation;
@@ -104,7 +105,8 @@ const EXIT_INTERRUPTED: i32 = 130;
 
 /// Runs the program with the arguments of a process, its name first.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let asked = match config::read(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let asked = match config::read(args.iter().cloned()) {
         Ok(asked) => asked,
         Err(NotUnderstood::CommandLine(e)) => return explain(&e),
         Err(NotUnderstood::Settings(e)) => {
@@ -117,14 +119,15 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Client(flags) => flags.log.format,
         _ => LogFormat::Text,
     });
+    let source = Source::new(args, &asked);
     let started = match asked.cli.command {
         Command::Server(flags) => open_audit_log(&flags).and_then(|audit| {
             log.start(LevelFilter::INFO, audit);
-            ServerConfig::new(flags).map(serve)
+            ServerConfig::new(flags).map(|config| serve(config, source))
         }),
         Command::Client(flags) => {
             log.start(LevelFilter::INFO, None);
-            ClientConfig::new(flags).map(connect)
+            ClientConfig::new(flags).map(|config| connect(config, Some(source)))
         }
         Command::Connect(flags) => ConnectConfig::new(flags).and_then(|config| {
             log.start(LevelFilter::ERROR, None);
@@ -132,6 +135,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }),
         #[cfg(unix)]
         Command::Stop(flags) => Ok(order(orders::stop(flags))),
+        #[cfg(unix)]
+        Command::Reload(flags) => Ok(order(orders::reload(flags))),
         Command::Ticket(flags) => Invitation::new(flags).map(|invitation| invitation.print()),
         #[cfg(unix)]
         Command::Tunnel(command) => Ok(order(orders::tunnel(command))),
@@ -168,7 +173,7 @@ fn explain(error: &clap::Error) -> ExitCode {
     u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
-fn serve(config: ServerConfig) -> Result<()> {
+fn serve(config: ServerConfig, source: Source) -> Result<()> {
     let predecessor = Predecessor::find()?;
     let bound = match &predecessor {
         Some(predecessor) => worker_runtime()?.block_on(server::sockets(predecessor))?,
@@ -182,7 +187,7 @@ fn serve(config: ServerConfig) -> Result<()> {
         if let Some(invitation) = invitation.filter(|_| predecessor.is_none()) {
             invitation.show(server.local_addr())?;
         }
-        server.run(predecessor).await;
+        server.run(predecessor, Some(source)).await;
         Ok(())
     })
 }
@@ -194,7 +199,7 @@ fn pipe(config: ConnectConfig) -> Result<Result<()>> {
     if let Some(outcome) = worker_runtime()?.block_on(pipe_through_running(&config)) {
         return Ok(outcome);
     }
-    Ok(connect(config.own()?))
+    Ok(connect(config.own()?, None))
 }
 
 /// The same through a client that runs already; none if there is none.
@@ -217,14 +222,15 @@ fn order(order: impl Future<Output = Result<()>>) -> Result<()> {
     worker_runtime()?.block_on(order)
 }
 
-fn connect(config: ClientConfig) -> Result<()> {
+/// Reads the configuration again on occasion, if it comes from anywhere.
+fn connect(config: ClientConfig, source: Option<Source>) -> Result<()> {
     until_stopped(|stop| async {
         let client = Client::bind(config, stop)?;
         let session = client.session();
         // A server that is not there yet is no reason to fail: it is waited for.
         systemd::ready();
         tokio::select! {
-            ended = client.run() => Ok(ended?),
+            ended = client.run(source) => Ok(ended?),
             () = report(session) => unreachable!("it reports for ever"),
         }
     })

@@ -1,8 +1,8 @@
-//! What a person has a program do that runs: `rstun stop` and `rstun tunnel`.
+//! What a person has a program do that runs: `rstun stop`, `rstun reload` and `rstun tunnel`.
 
 use anyhow::{Result, bail};
 
-use crate::cli::{MappingFlags, RunningFlags, StopFlags, TunnelCommand};
+use crate::cli::{MappingFlags, ReloadFlags, RunningFlags, StopFlags, TunnelCommand};
 use crate::control::{AskError, Mappings, Reply, Request, Role, Running, TunnelView, Which};
 
 impl From<RunningFlags> for Which {
@@ -33,6 +33,17 @@ pub async fn stop(flags: StopFlags) -> Result<()> {
     }
     running.gone().await;
     println!("{} has stopped", running.greeting);
+    Ok(())
+}
+
+/// Has a program read its configuration again, and prints what has changed. Not cancel-safe.
+pub async fn reload(flags: ReloadFlags) -> Result<()> {
+    let mut running = Running::one(&flags.running.into()).await?;
+    match running.ask(&Request::Reload).await? {
+        Reply::Reloaded { changes } if changes.is_empty() => println!("nothing has changed"),
+        Reply::Reloaded { changes } => changes.iter().for_each(|line| println!("{line}")),
+        _ => bail!(AskError::Unexpected),
+    }
     Ok(())
 }
 

@@ -23,11 +23,12 @@ use self::seats::Seats;
 use crate::access::Registry;
 use crate::audit;
 use crate::bench;
-use crate::config::{ClientsFile, ServerConfig};
+use crate::config::{ServerConfig, Source};
 #[cfg(unix)]
 use crate::control::{ControlSocket, Greeting, Predecessor};
 use crate::listener::Ports;
 use crate::metrics::{Login, Metrics};
+use crate::reload::Occasions;
 use crate::session::{self, ALPN, Ended, SessionError};
 use crate::systemd;
 use crate::transport::{Attempt, Bound, CloseCode, Connection, Endpoint};
@@ -41,7 +42,7 @@ const LOGIN_DEADLINE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Server {
     endpoint: Endpoint,
-    clients: Option<ClientsFile>,
+    config: ServerConfig,
     #[cfg(unix)]
     control: Option<ControlSocket>,
     shared: Arc<Shared>,
@@ -90,8 +91,7 @@ impl Server {
             }
             false => None,
         };
-        let clients = config.clients;
-        let listed = clients.as_ref();
+        let listed = config.clients.as_ref();
         let entries = listed.map_or_else(Vec::new, |clients| clients.entries.clone());
         if let Some(clients) = listed
             && entries.is_empty()
@@ -115,9 +115,8 @@ impl Server {
                 false => None,
             },
             endpoint,
-            clients,
             shared: Arc::new(Shared {
-                registry: Registry::new(config.password, entries, bench),
+                registry: Registry::new(config.password.clone(), entries, bench),
                 drain: config.drain,
                 udp_idle: config.udp_idle,
                 stop,
@@ -126,6 +125,7 @@ impl Server {
                 metrics,
                 ports: Arc::default(),
             }),
+            config,
         })
     }
 
@@ -136,12 +136,24 @@ impl Server {
 
     /// Serves until told to stop, and then until all sessions have ended or their time is up.
     ///
-    /// It may take the place of a server that runs, and gives it to another on SIGUSR2.
-    pub async fn run(self, predecessor: Option<Predecessor>) {
+    /// It may take the place of a server that runs, and gives it to another on SIGUSR2. What
+    /// it was told is read again on occasion, if it comes from anywhere.
+    pub async fn run(self, predecessor: Option<Predecessor>, source: Option<Source>) {
+        let mut files = source.as_ref().map_or_else(Vec::new, Source::files);
+        files.extend_from_slice(self.config.identity.files());
+        let (ask, occasions) = Occasions::new(files);
+        let follow = async {
+            let Some(source) = source else {
+                return std::future::pending().await;
+            };
+            let mut current = None;
+            let reload = async || self.reload(&source, &mut current);
+            occasions.follow(reload).await
+        };
         let answer = async {
             #[cfg(unix)]
             if let Some(control) = &self.control {
-                let answer = |caller| callers::answer(caller, self.shared.clone());
+                let answer = |caller| callers::answer(caller, self.shared.clone(), ask.clone());
                 control.serve(answer).await;
             }
             std::future::pending().await
@@ -149,6 +161,7 @@ impl Server {
         tokio::select! {
             () = self.serve() => {}
             () = answer => {}
+            () = follow => {}
             () = self.succeed(predecessor) => {}
         }
     }
@@ -158,7 +171,7 @@ impl Server {
         let mut pending = JoinSet::new();
         let mut sessions = JoinSet::new();
         let follow = async {
-            match &self.clients {
+            match &self.config.clients {
                 Some(clients) => reload::follow(clients, &shared.registry).await,
                 None => std::future::pending().await,
             }

@@ -24,6 +24,19 @@ pub fn ready() {
     tell("READY=1");
 }
 
+/// Tells that the service reads its configuration again, until [`ready`].
+pub fn reloading() {
+    #[cfg(unix)]
+    tell(&format!("RELOADING=1\nMONOTONIC_USEC={}", monotonic()));
+}
+
+/// Microseconds of the clock by which systemd orders what it is told.
+#[cfg(unix)]
+fn monotonic() -> i128 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1000
+}
+
 /// Tells in a line how things are, for `systemctl status`.
 pub fn status(text: &str) {
     // A line more would be a statement of its own.

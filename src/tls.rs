@@ -8,7 +8,7 @@ mod fingerprint;
 mod known;
 mod trust;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, fs};
 
@@ -32,6 +32,7 @@ pub use trust::Trust;
 pub struct ServerIdentity {
     chain: Vec<CertificateDer<'static>>,
     key: Zeroizing<PrivateKeyDer<'static>>,
+    files: Vec<PathBuf>,
 }
 
 impl ServerIdentity {
@@ -40,6 +41,7 @@ impl ServerIdentity {
         let identity = Self {
             chain: read_certificates(cert).context("--cert")?,
             key: read_key(key).context("--key")?,
+            files: vec![cert.to_owned(), key.to_owned()],
         };
         identity.config(&[], false).with_context(|| {
             format!(
@@ -56,7 +58,18 @@ impl ServerIdentity {
         Self {
             chain: vec![cert],
             key: Zeroizing::new(key),
+            files: Vec::new(),
         }
+    }
+
+    /// The files that it was read from, if it was.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// Whether this is the same chain and key.
+    pub fn is(&self, other: &Self) -> bool {
+        self.chain == other.chain && self.key.secret_der() == other.key.secret_der()
     }
 
     /// The SHA-256 of the certificate that clients compare.

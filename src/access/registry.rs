@@ -18,7 +18,7 @@ pub const PASSWORD_IDENTITY: &str = "password";
 /// Who is let in.
 #[derive(Debug)]
 pub struct Registry {
-    password: Option<(Password, Arc<Identity>)>,
+    password: RwLock<Option<(Password, Arc<Identity>)>>,
     listed: RwLock<HashMap<String, Listed>>,
     /// What an unknown name's secret is checked by, so that it takes as long as a known one's.
     unknown: StoredKey,
@@ -51,16 +51,39 @@ impl Registry {
         bench: Option<SocketAddr>,
     ) -> Self {
         let registry = Self {
-            password: password.map(|(password, access)| {
-                let access = Access { bench, ..access };
-                (password, Identity::new(PASSWORD_IDENTITY, access))
-            }),
+            password: RwLock::default(),
             listed: RwLock::default(),
             unknown: StoredKey::unknown(),
             bench,
         };
+        registry.set_password(password);
         registry.update(entries);
         registry
+    }
+
+    /// Takes this password in place of the former one, if any. Who came in by another is revoked; if it
+    /// is the same, those who know it may do this from now on.
+    pub fn set_password(&self, new: Option<(Password, Access)>) {
+        let mut current = self
+            .password
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let new = new.map(|(password, access)| {
+            let bench = self.bench;
+            (password, Access { bench, ..access })
+        });
+        if let (Some((password, identity)), Some((same, access))) = (&*current, &new)
+            && password.is(same)
+        {
+            return identity.allow(access.clone());
+        }
+        if let Some((_, identity)) = &*current {
+            identity.revoked.cancel();
+        }
+        *current = new.map(|(password, access)| {
+            let identity = Identity::new(PASSWORD_IDENTITY, access);
+            (password, identity)
+        });
     }
 
     /// Who a client is, if it is anyone. Takes the same time for an unknown name as for a wrong
@@ -68,7 +91,8 @@ impl Registry {
     pub fn recognise(&self, claim: Claim<'_>, binding: &ChannelBinding) -> Option<Arc<Identity>> {
         match claim {
             Claim::Password(proof) => {
-                let (password, identity) = self.password.as_ref()?;
+                let known = self.password.read().unwrap_or_else(PoisonError::into_inner);
+                let (password, identity) = known.as_ref()?;
                 password.verifies(binding, proof).then(|| identity.clone())
             }
             Claim::Secret(name, proof) => {

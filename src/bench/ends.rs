@@ -65,7 +65,7 @@ impl Ends {
         let (server, addr) = Worker::start("server", async move |started, stop| {
             let server = Server::bind(config, Bound::default(), stop)?;
             let _ = started.send(server.local_addr());
-            server.run(None).await;
+            server.run(None, None).await;
             Ok(())
         })?;
         let remote = Remote {
@@ -107,7 +107,7 @@ impl Ends {
         let (client, (entry, session)) = Worker::start("client", async move |started, stop| {
             let client = Client::bind(config, stop)?;
             let _ = started.send((client.local_addrs()[0], client.session()));
-            Ok(client.run().await?)
+            Ok(client.run(None).await?)
         })?;
         Ok(Self {
             client,

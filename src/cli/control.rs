@@ -28,6 +28,18 @@ pub struct StopFlags {
     pub running: RunningFlags,
 }
 
+/// Flags of `rstun reload`.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  \
+    rstun reload\n\n\
+    It prints what has changed. Its file is read again by itself when it changes, and on SIGHUP too. If\n\
+    anything in it is wrong nothing changes, and the exit code is 1.")]
+pub struct ReloadFlags {
+    /// Which one
+    #[command(flatten)]
+    pub running: RunningFlags,
+}
+
 /// `rstun tunnel`.
 #[derive(Debug, Subcommand)]
 pub enum TunnelCommand {

@@ -12,6 +12,7 @@ use super::tunnels::{Order, Pick, View};
 use super::visitors::next_session;
 use crate::config;
 use crate::control::{self, Caller, Mappings, Reply, Request, TunnelView};
+use crate::reload::Answer;
 use crate::session::Opener;
 use crate::socket::Socket;
 use crate::tunnel::{Target, Tunnel};
@@ -47,7 +48,11 @@ impl Desk {
     }
 
     /// Answers one who calls.
-    pub(super) async fn answer(self, caller: Caller) -> io::Result<()> {
+    pub(super) async fn answer(
+        self,
+        caller: Caller,
+        reload: mpsc::Sender<Answer>,
+    ) -> io::Result<()> {
         let (request, passed) = caller.request().await?;
         let tunnels = match request {
             Request::Connect { target } => return self.connect(caller, &target, passed).await,
@@ -58,6 +63,7 @@ impl Desk {
                 caller.gone().await;
                 return Ok(());
             }
+            Request::Reload => return caller.reload(&reload).await,
             Request::Tunnels => self.order(Order::List).await,
             Request::Add(mappings) => self.add(&mappings).await,
             Request::Remove { numbers, mappings } => self.remove(&numbers, &mappings).await,

@@ -34,10 +34,21 @@ pub(super) struct Entry {
     count: Arc<metrics::Tunnel>,
     /// Where this side listens, if it does.
     near: Option<String>,
-    /// Whether it was added while the client ran.
-    added: bool,
+    /// Where it comes from.
+    origin: Origin,
     /// What the server says of it, as far as it has been asked.
     verdict: watch::Sender<Option<Verdict>>,
+}
+
+/// Where a tunnel comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// The configuration as it was at first.
+    Beginning,
+    /// The configuration as it has become since.
+    Reload,
+    /// Somebody who wanted it beside that.
+    Added,
 }
 
 /// What a server says of a tunnel: where it listens, if it does, or why it does not want it.
@@ -66,7 +77,18 @@ impl Entry {
     pub(super) fn is_certain(&self) -> bool {
         match &*self.verdict.borrow() {
             Some(verdict) => verdict.is_ok(),
-            None => !self.added,
+            None => self.origin == Origin::Beginning,
+        }
+    }
+
+    /// Waits for what a server says of it.
+    async fn verdict(&self) -> Result<(), String> {
+        let mut verdict = self.verdict.subscribe();
+        let judged = timeout(ANSWER, verdict.wait_for(Option::is_some)).await;
+        match judged.ok().and_then(|verdict| verdict.ok()?.clone()) {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(why)) => Err(format!("the server refused it: {why}")),
+            None => Err("the server did not answer in time".into()),
         }
     }
 
@@ -81,7 +103,7 @@ impl Entry {
             number: self.number,
             tunnel: self.tunnel.to_string(),
             listening: self.near.clone().or(listening),
-            added: self.added,
+            added: self.origin == Origin::Added,
             refused,
         }
     }
@@ -149,6 +171,9 @@ pub(super) enum Order {
     Add(Vec<Tunnel>, oneshot::Sender<Result<Vec<View>, String>>),
     /// To remove those that fit any of these, each of which has to fit one.
     Remove(Vec<Pick>, oneshot::Sender<Result<Vec<View>, String>>),
+    /// To have those of the configuration changed: without the first, and with the second. Tells what
+    /// became of each, a line for one.
+    Change(Vec<Tunnel>, Vec<Tunnel>, oneshot::Sender<Vec<String>>),
     /// To tell of all.
     List(oneshot::Sender<Vec<View>>),
 }
@@ -206,7 +231,7 @@ impl Tunnels {
             orders,
             account: account.clone(),
         };
-        new.add(tunnels, false)?;
+        new.add(tunnels, Origin::Beginning)?;
         Ok((new, sender))
     }
 
@@ -244,6 +269,9 @@ impl Tunnels {
                     Order::Add(tunnels, answer) => {
                         let _ = answer.send(self.try_add(tunnels, &current).await);
                     }
+                    Order::Change(gone, new, answer) => {
+                        let _ = answer.send(self.change(gone, new, &current).await);
+                    }
                     Order::Remove(picks, answer) => drop(answer.send(self.remove(&picks).await)),
                     Order::List(answer) => {
                         let views = self.book.borrow().iter().map(|e| e.view()).collect();
@@ -265,7 +293,7 @@ impl Tunnels {
     }
 
     /// Adds tunnels to the book, all or none.
-    fn add(&mut self, tunnels: Vec<Tunnel>, added: bool) -> Result<Vec<Arc<Entry>>, String> {
+    fn add(&mut self, tunnels: Vec<Tunnel>, origin: Origin) -> Result<Vec<Arc<Entry>>, String> {
         let (mut entries, mut bound, mut failures) = (Vec::new(), Vec::new(), Vec::new());
         if self.book.borrow().len() + tunnels.len() > MAX_TUNNELS {
             return Err(format!("one client may have {MAX_TUNNELS} tunnels at most"));
@@ -301,7 +329,7 @@ impl Tunnels {
                 tunnel,
                 count,
                 near,
-                added,
+                origin,
                 verdict: watch::Sender::default(),
             }));
         }
@@ -329,18 +357,12 @@ impl Tunnels {
         if visitors::next_session(current.clone()).await.is_none() {
             return Err("the running client has no connection to its server".into());
         }
-        let entries = self.add(tunnels, true)?;
+        let entries = self.add(tunnels, Origin::Added)?;
         let mut refused = Vec::new();
         for entry in &entries {
-            let mut verdict = entry.verdict.subscribe();
-            let judged = timeout(ANSWER, verdict.wait_for(Option::is_some)).await;
-            let judged = judged.ok().and_then(|verdict| verdict.ok()?.clone());
-            let why = match judged {
-                Some(Ok(_)) => continue,
-                Some(Err(why)) => format!("the server refused it: {why}"),
-                None => "the server did not answer in time".into(),
-            };
-            refused.push(format!("{}: {why}", entry.tunnel));
+            if let Err(why) = entry.verdict().await {
+                refused.push(format!("{}: {why}", entry.tunnel));
+            }
         }
         if refused.is_empty() {
             self.listen(current);
@@ -366,14 +388,57 @@ impl Tunnels {
         }
         let gone = |entry: &Arc<Entry>| picks.iter().any(|pick| pick.fits(entry));
         let gone: Vec<_> = book.into_iter().filter(gone).collect();
-        for entry in &gone {
+        self.drop_all(&gone).await;
+        Ok(gone.iter().map(|entry| entry.view()).collect())
+    }
+
+    /// Goes over to what the configuration has become: one tunnel after the other, and those that are
+    /// to be had, for what somebody else has may be mended without this one.
+    async fn change(
+        &mut self,
+        gone: Vec<Tunnel>,
+        new: Vec<Tunnel>,
+        current: &watch::Receiver<Option<Opener>>,
+    ) -> Vec<String> {
+        let mut lines = Vec::new();
+        for tunnel in gone {
+            let book = self.book.borrow().clone();
+            let found = book
+                .into_iter()
+                .find(|entry| entry.origin != Origin::Added && entry.tunnel == tunnel);
+            if let Some(entry) = found {
+                self.drop_all(&[entry]).await;
+                lines.push(format!("{tunnel}: removed"));
+            }
+        }
+        let connected = current.borrow().is_some();
+        for tunnel in new {
+            match self.add(vec![tunnel.clone()], Origin::Reload) {
+                Ok(entries) => {
+                    self.listen(current);
+                    let mut line = format!("{tunnel}: added");
+                    for entry in entries.iter().filter(|_| connected) {
+                        if let Err(why) = entry.verdict().await {
+                            line = format!("{tunnel}: {why}");
+                        }
+                    }
+                    lines.push(line);
+                }
+                Err(why) => lines.push(why),
+            }
+        }
+        lines
+    }
+
+    /// Has nobody listen for tunnels any more, and forgets them.
+    async fn drop_all(&mut self, gone: &[Arc<Entry>]) {
+        for entry in gone {
             if let Some(mut listening) = self.listening.remove(&entry.number) {
                 listening.shutdown().await;
             }
             info!("{}: removed; its open flows may finish", entry.tunnel);
         }
-        self.forget(&gone);
-        Ok(gone.iter().map(|entry| entry.view()).collect())
+        self.forget(gone);
     }
 
     fn forget(&self, gone: &[Arc<Entry>]) {

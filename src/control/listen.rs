@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketType, getsockname, sockopt};
 use tokio::net::UnixStream;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::{Greeting, MAX_REQUEST, Reply, Request, check_peer, directory, line};
 use crate::listener::{Listener, Visitor};
+use crate::reload;
 use crate::socket::Socket;
 use crate::tunnel::{Listen, ParseError};
 
@@ -110,6 +112,14 @@ impl Caller {
     /// Answers.
     pub async fn reply(&self, reply: &Reply) -> io::Result<()> {
         line::send(&self.socket, reply, None).await
+    }
+
+    /// Has the configuration read again, and answers what comes of it.
+    pub async fn reload(&self, ask: &mpsc::Sender<reload::Answer>) -> io::Result<()> {
+        match reload::ask(ask).await {
+            Ok(changes) => self.reply(&Reply::Reloaded { changes }).await,
+            Err(why) => self.fail(why).await,
+        }
     }
 
     /// Answers that it was not done, and why.

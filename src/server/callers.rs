@@ -3,17 +3,25 @@
 use std::io;
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+
 use super::Shared;
 use crate::control::{Caller, Reply, Request};
+use crate::reload::Answer;
 
 /// Answers one who calls.
-pub(super) async fn answer(caller: Caller, shared: Arc<Shared>) -> io::Result<()> {
+pub(super) async fn answer(
+    caller: Caller,
+    shared: Arc<Shared>,
+    reload: mpsc::Sender<Answer>,
+) -> io::Result<()> {
     let (request, _) = caller.request().await?;
     match request {
         Request::Connect { .. } | Request::Tunnels | Request::Add(_) | Request::Remove { .. } => {
             let why = "only a client does that; this is a server";
             caller.fail(why).await
         }
+        Request::Reload => caller.reload(&reload).await,
         Request::Stop => {
             shared.stop.cancel();
             let seconds = shared.drain.as_secs();

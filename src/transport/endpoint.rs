@@ -128,6 +128,14 @@ impl Endpoint {
         }
     }
 
+    /// Goes through the next handshakes with this; connections that there are know nothing of it.
+    pub fn set_tls(&self, tls: rustls::ServerConfig) -> io::Result<()> {
+        if let Some(tcp) = &self.tcp {
+            tcp.set_tls(tls.clone());
+        }
+        self.quic.set_tls(tls)
+    }
+
     /// Closes all connections, and waits up to a second until their peers can know. Those by TCP have
     /// been closed one by one.
     pub async fn close(&self, code: CloseCode, reason: &str) {

@@ -17,8 +17,8 @@ mod stream;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -74,7 +74,7 @@ const UNTRUSTED: [AlertDescription; 7] = [
 #[derive(Debug)]
 pub(super) struct Endpoint {
     inner: quinn::Endpoint,
-    server: quinn::ServerConfig,
+    server: Mutex<quinn::ServerConfig>,
     tuning: Tuning,
     bulk: Arc<Bulk>,
     addr: SocketAddr,
@@ -123,7 +123,7 @@ impl Endpoint {
                 joined(sockets, &bulk)?,
                 Arc::new(Punctual),
             )?,
-            server,
+            server: Mutex::new(server),
             tuning,
             bulk,
             addr,
@@ -165,10 +165,22 @@ impl Endpoint {
     pub(super) async fn accept(&self) -> Option<Attempt> {
         Some(Attempt {
             incoming: self.inner.accept().await?,
-            server: self.server.clone(),
+            server: self.server().clone(),
             tuning: self.tuning,
             bulk: self.bulk.clone(),
         })
+    }
+
+    /// Goes through the next handshakes with this. Connections that there are know nothing of it, and
+    /// proofs of addresses stay valid.
+    pub(super) fn set_tls(&self, tls: rustls::ServerConfig) -> io::Result<()> {
+        let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
+        self.server().crypto = Arc::new(tls);
+        Ok(())
+    }
+
+    fn server(&self) -> MutexGuard<'_, quinn::ServerConfig> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Closes all connections, and waits up to a second until their peers can know.

@@ -16,7 +16,7 @@ mod streams;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -64,7 +64,7 @@ pub(super) fn listen(listener: std::net::TcpListener) -> io::Result<TcpListener>
 #[derive(Debug)]
 pub(super) struct Endpoint {
     listener: TcpListener,
-    tls: Arc<rustls::ServerConfig>,
+    tls: Mutex<Arc<rustls::ServerConfig>>,
     idle_timeout: Duration,
     carriers: TaskTracker,
 }
@@ -73,10 +73,19 @@ impl Endpoint {
     pub(super) fn new(listener: TcpListener, tls: rustls::ServerConfig, tuning: Tuning) -> Self {
         Self {
             listener,
-            tls: Arc::new(tls),
+            tls: Mutex::new(Arc::new(tls)),
             idle_timeout: tuning.idle_timeout,
             carriers: TaskTracker::new(),
         }
+    }
+
+    /// Goes through the next handshakes with this.
+    pub(super) fn set_tls(&self, tls: rustls::ServerConfig) {
+        *self.lock() = Arc::new(tls);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<rustls::ServerConfig>> {
+        self.tls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The same port for another process.
@@ -93,7 +102,7 @@ impl Endpoint {
                     return Attempt {
                         stream,
                         remote: SocketAddr::new(remote.ip().to_canonical(), remote.port()),
-                        tls: self.tls.clone(),
+                        tls: self.lock().clone(),
                         idle_timeout: self.idle_timeout,
                         carriers: self.carriers.clone(),
                     };

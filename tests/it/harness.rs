@@ -211,6 +211,8 @@ pub(crate) enum Signal {
     Terminate,
     /// What Ctrl-C sends.
     Interrupt,
+    /// What has it read its configuration again.
+    HangUp,
     /// What makes it sleep, as far as it can tell.
     Stop,
     /// What wakes it up.
@@ -373,6 +375,7 @@ impl Program {
         let name = match signal {
             Signal::Terminate => "TERM",
             Signal::Interrupt => "INT",
+            Signal::HangUp => "HUP",
             Signal::Stop => "STOP",
             Signal::Continue => "CONT",
             Signal::Replace => "USR2",

@@ -286,7 +286,7 @@ fn a_crowd_from_one_source() {
     let counts: Value = serde_json::from_str(&crowd.line("inside")).expect("a line of JSON");
     let took = scene.good_login();
     println!("{counts}; beside them a login took {took:?}");
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < Duration::from_secs(4), "{took:?}");
     let [inside, proved] = ["inside", "proved"].map(|name| counts[name].as_u64());
     let (inside, proved) = (inside.expect("a number"), proved.expect("a number"));
     assert!((9..=32).contains(&inside), "{counts}");

@@ -387,7 +387,7 @@ fn without_a_session_a_visitor_is_told() {
     let proxy = Proxy::new(&site, Mode::Out, "http");
     proxy.server.signal(Signal::Terminate);
     assert_eq!(proxy.server.ended().code, 0);
-    proxy.client.line("connection lost");
+    proxy.client.line("cannot connect to ");
     for request in [
         "CONNECT localhost:1 HTTP/1.1",
         "GET http://localhost/ HTTP/1.1",

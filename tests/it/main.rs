@@ -62,7 +62,10 @@ mod readme;
 #[cfg(target_os = "linux")]
 mod rebinding;
 mod reconnect;
+#[cfg(target_os = "linux")]
+mod reconnects;
 mod refusals;
+mod reload;
 mod servers;
 #[cfg(target_os = "linux")]
 mod service;

@@ -266,7 +266,7 @@ fn without_a_session_a_visitor_is_told() {
     let proxy = Proxy::new(&site, Mode::Out, "socks5");
     proxy.server.signal(Signal::Terminate);
     assert_eq!(proxy.server.ended().code, 0);
-    proxy.client.line("connection lost");
+    proxy.client.line("cannot connect to ");
     let (visitor, answer) = ask(proxy.entrance, &connect("127.0.0.1:1".parse().expect("it")));
     assert_eq!(answer, [5, 3, 0, 1]);
     assert_eq!(receive_all(&visitor), b"");
