@@ -31,6 +31,7 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('tunnel', 'tunnel', [CompletionResultType]::ParameterValue, 'Change or show the tunnels of a client that runs')
             [CompletionResult]::new('reload', 'reload', [CompletionResultType]::ParameterValue, 'Have a server or a client that runs read its configuration again')
             [CompletionResult]::new('stop', 'stop', [CompletionResultType]::ParameterValue, 'Have a server or a client that runs end in order')
+            [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show how a server or a client is that runs')
             [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Check a server''s or a client''s flags and files, and the way to the server, step by step')
             [CompletionResult]::new('ticket', 'ticket', [CompletionResultType]::ParameterValue, 'Print what a client needs to know of the server here, as one word')
             [CompletionResult]::new('service', 'service', [CompletionResultType]::ParameterValue, 'Have systemd run a server or a client')
@@ -53,6 +54,9 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('--udp-timeout', '--udp-timeout', [CompletionResultType]::ParameterName, 'Silence after which a UDP flow is over, where its tunnel has no ?timeout=')
             [CompletionResult]::new('--drain', '--drain', [CompletionResultType]::ParameterName, 'Time that open connections have to finish after Ctrl-C or SIGTERM')
             [CompletionResult]::new('--audit-log', '--audit-log', [CompletionResultType]::ParameterName, 'File to add a line of JSON to for each login, refusal, tunnel and denied target')
+            [CompletionResult]::new('--metrics', '--metrics', [CompletionResultType]::ParameterName, 'TCP address for the status page at / and Prometheus'' /metrics; a bare port is at 127.0.0.1')
+            [CompletionResult]::new('--metrics-token-file', '--metrics-token-file', [CompletionResultType]::ParameterName, 'File with the token that both of them ask for [default: metrics-token in the state directory, made if it is not there]')
+            [CompletionResult]::new('--health', '--health', [CompletionResultType]::ParameterName, 'TCP address for /healthz and /readyz, which ask for nothing; may be that of --metrics')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]')
             [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What log lines look like')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'User to go on as when the port is bound, if started by root')
@@ -89,6 +93,9 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('--udp-timeout', '--udp-timeout', [CompletionResultType]::ParameterName, 'Silence after which a UDP flow is over, where its tunnel has no ?timeout=')
             [CompletionResult]::new('--hop-interval', '--hop-interval', [CompletionResultType]::ParameterName, 'Move to a new local port after so long, a quarter more or less, and to another of the server''s if its address has a range of them; flows go on')
             [CompletionResult]::new('--drain', '--drain', [CompletionResultType]::ParameterName, 'Time that open connections have to finish after Ctrl-C or SIGTERM')
+            [CompletionResult]::new('--metrics', '--metrics', [CompletionResultType]::ParameterName, 'TCP address for the status page at / and Prometheus'' /metrics; a bare port is at 127.0.0.1')
+            [CompletionResult]::new('--metrics-token-file', '--metrics-token-file', [CompletionResultType]::ParameterName, 'File with the token that both of them ask for [default: metrics-token in the state directory, made if it is not there]')
+            [CompletionResult]::new('--health', '--health', [CompletionResultType]::ParameterName, 'TCP address for /healthz and /readyz, which ask for nothing; may be that of --metrics')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]')
             [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What log lines look like')
             [CompletionResult]::new('--all-servers', '--all-servers', [CompletionResultType]::ParameterName, 'Connect to each --server-addr: tunnels into this machine are open at all of them, and those out of it go through the nearest')
@@ -206,6 +213,17 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             break
         }
+        'rstun;status' {
+            [CompletionResult]::new('--pid', '--pid', [CompletionResultType]::ParameterName, 'The process that is meant, where several run')
+            [CompletionResult]::new('--socket', '--socket', [CompletionResultType]::ParameterName, 'Its control socket, where it is not in a usual place')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON, in one line')
+            [CompletionResult]::new('--watch', '--watch', [CompletionResultType]::ParameterName, 'Go on showing it, once a second, until q or Ctrl-C; with --json in a line each')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
         'rstun;check' {
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'File whose flags are checked [default: the one in the configuration directory]')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
@@ -231,6 +249,9 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('--udp-timeout', '--udp-timeout', [CompletionResultType]::ParameterName, 'Silence after which a UDP flow is over, where its tunnel has no ?timeout=')
             [CompletionResult]::new('--drain', '--drain', [CompletionResultType]::ParameterName, 'Time that open connections have to finish after Ctrl-C or SIGTERM')
             [CompletionResult]::new('--audit-log', '--audit-log', [CompletionResultType]::ParameterName, 'File to add a line of JSON to for each login, refusal, tunnel and denied target')
+            [CompletionResult]::new('--metrics', '--metrics', [CompletionResultType]::ParameterName, 'TCP address for the status page at / and Prometheus'' /metrics; a bare port is at 127.0.0.1')
+            [CompletionResult]::new('--metrics-token-file', '--metrics-token-file', [CompletionResultType]::ParameterName, 'File with the token that both of them ask for [default: metrics-token in the state directory, made if it is not there]')
+            [CompletionResult]::new('--health', '--health', [CompletionResultType]::ParameterName, 'TCP address for /healthz and /readyz, which ask for nothing; may be that of --metrics')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]')
             [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What log lines look like')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'User to go on as when the port is bound, if started by root')
@@ -267,6 +288,9 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('--udp-timeout', '--udp-timeout', [CompletionResultType]::ParameterName, 'Silence after which a UDP flow is over, where its tunnel has no ?timeout=')
             [CompletionResult]::new('--hop-interval', '--hop-interval', [CompletionResultType]::ParameterName, 'Move to a new local port after so long, a quarter more or less, and to another of the server''s if its address has a range of them; flows go on')
             [CompletionResult]::new('--drain', '--drain', [CompletionResultType]::ParameterName, 'Time that open connections have to finish after Ctrl-C or SIGTERM')
+            [CompletionResult]::new('--metrics', '--metrics', [CompletionResultType]::ParameterName, 'TCP address for the status page at / and Prometheus'' /metrics; a bare port is at 127.0.0.1')
+            [CompletionResult]::new('--metrics-token-file', '--metrics-token-file', [CompletionResultType]::ParameterName, 'File with the token that both of them ask for [default: metrics-token in the state directory, made if it is not there]')
+            [CompletionResult]::new('--health', '--health', [CompletionResultType]::ParameterName, 'TCP address for /healthz and /readyz, which ask for nothing; may be that of --metrics')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]')
             [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'What log lines look like')
             [CompletionResult]::new('--all-servers', '--all-servers', [CompletionResultType]::ParameterName, 'Connect to each --server-addr: tunnels into this machine are open at all of them, and those out of it go through the nearest')
@@ -399,6 +423,7 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('tunnel', 'tunnel', [CompletionResultType]::ParameterValue, 'Change or show the tunnels of a client that runs')
             [CompletionResult]::new('reload', 'reload', [CompletionResultType]::ParameterValue, 'Have a server or a client that runs read its configuration again')
             [CompletionResult]::new('stop', 'stop', [CompletionResultType]::ParameterValue, 'Have a server or a client that runs end in order')
+            [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show how a server or a client is that runs')
             [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Check a server''s or a client''s flags and files, and the way to the server, step by step')
             [CompletionResult]::new('ticket', 'ticket', [CompletionResultType]::ParameterValue, 'Print what a client needs to know of the server here, as one word')
             [CompletionResult]::new('service', 'service', [CompletionResultType]::ParameterValue, 'Have systemd run a server or a client')
@@ -435,6 +460,9 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             break
         }
         'rstun;help;stop' {
+            break
+        }
+        'rstun;help;status' {
             break
         }
         'rstun;help;check' {

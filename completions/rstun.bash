@@ -43,6 +43,9 @@ _rstun() {
             rstun,service)
                 cmd="rstun__subcmd__service"
                 ;;
+            rstun,status)
+                cmd="rstun__subcmd__status"
+                ;;
             rstun,stop)
                 cmd="rstun__subcmd__stop"
                 ;;
@@ -96,6 +99,9 @@ _rstun() {
                 ;;
             rstun__subcmd__help,service)
                 cmd="rstun__subcmd__help__subcmd__service"
+                ;;
+            rstun__subcmd__help,status)
+                cmd="rstun__subcmd__help__subcmd__status"
                 ;;
             rstun__subcmd__help,stop)
                 cmd="rstun__subcmd__help__subcmd__stop"
@@ -176,7 +182,7 @@ _rstun() {
 
     case "${cmd}" in
         rstun)
-            opts="-h -V --help --version server client connect tunnel reload stop check ticket service keygen bench help"
+            opts="-h -V --help --version server client connect tunnel reload stop status check ticket service keygen bench help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -190,7 +196,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__bench)
-            opts="-h -V --seconds --streams --scenario --payload --json --server-addr --transport --proxy --congestion --ticket-file --password --password-file --name --identity --cert --pin --trust --help --version"
+            opts="-h -V --seconds --streams --scenario --payload --json --server-addr --congestion --ticket-file --password --password-file --name --identity --cert --pin --trust --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -213,14 +219,6 @@ _rstun() {
                     return 0
                     ;;
                 --server-addr)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --transport)
-                    COMPREPLY=($(compgen -W "auto quic tcp" -- "${cur}"))
-                    return 0
-                    ;;
-                --proxy)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -286,7 +284,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__check__subcmd__client)
-            opts="-L -R -D -h -V --server-addr --all-servers --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --ticket-file --password --password-file --name --identity --cert --pin --trust --transport --proxy --congestion --idle-timeout --udp-timeout --hop-interval --drain --config --log --help --version"
+            opts="-L -R -D -h -V --server-addr --all-servers --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --ticket-file --password --password-file --name --identity --cert --pin --trust --congestion --idle-timeout --udp-timeout --hop-interval --drain --metrics --metrics-token-file --health --config --log --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -360,14 +358,6 @@ _rstun() {
                     COMPREPLY=($(compgen -W "system first-use" -- "${cur}"))
                     return 0
                     ;;
-                --transport)
-                    COMPREPLY=($(compgen -W "auto quic tcp" -- "${cur}"))
-                    return 0
-                    ;;
-                --proxy)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --congestion)
                     COMPREPLY=($(compgen -W "bbr cubic newreno" -- "${cur}"))
                     return 0
@@ -385,6 +375,18 @@ _rstun() {
                     return 0
                     ;;
                 --drain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --metrics)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --metrics-token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --health)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -460,7 +462,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__check__subcmd__server)
-            opts="-h -V --addr --downstream --unix-dir --password --password-file --clients --cert --key --qr --congestion --idle-timeout --udp-timeout --drain --allow-bench --audit-log --config --log --user --help --version"
+            opts="-h -V --addr --downstream --unix-dir --password --password-file --clients --cert --key --qr --congestion --idle-timeout --udp-timeout --drain --allow-bench --audit-log --metrics --metrics-token-file --health --config --log --user --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -518,6 +520,18 @@ _rstun() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --metrics)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --metrics-token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --health)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -538,7 +552,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__client)
-            opts="-L -R -D -h -V --server-addr --all-servers --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --ticket-file --password --password-file --name --identity --cert --pin --trust --transport --proxy --congestion --idle-timeout --udp-timeout --hop-interval --drain --config --log --help --version"
+            opts="-L -R -D -h -V --server-addr --all-servers --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --ticket-file --password --password-file --name --identity --cert --pin --trust --congestion --idle-timeout --udp-timeout --hop-interval --drain --metrics --metrics-token-file --health --config --log --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -612,14 +626,6 @@ _rstun() {
                     COMPREPLY=($(compgen -W "system first-use" -- "${cur}"))
                     return 0
                     ;;
-                --transport)
-                    COMPREPLY=($(compgen -W "auto quic tcp" -- "${cur}"))
-                    return 0
-                    ;;
-                --proxy)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --congestion)
                     COMPREPLY=($(compgen -W "bbr cubic newreno" -- "${cur}"))
                     return 0
@@ -640,6 +646,18 @@ _rstun() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --metrics)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --metrics-token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --health)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -656,7 +674,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__connect)
-            opts="-h -V --server-addr --ticket-file --password --password-file --name --identity --cert --pin --trust --transport --proxy --congestion --config --help --version"
+            opts="-h -V --server-addr --ticket-file --password --password-file --name --identity --cert --pin --trust --congestion --config --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -698,14 +716,6 @@ _rstun() {
                     COMPREPLY=($(compgen -W "system first-use" -- "${cur}"))
                     return 0
                     ;;
-                --transport)
-                    COMPREPLY=($(compgen -W "auto quic tcp" -- "${cur}"))
-                    return 0
-                    ;;
-                --proxy)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --congestion)
                     COMPREPLY=($(compgen -W "bbr cubic newreno" -- "${cur}"))
                     return 0
@@ -722,7 +732,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__help)
-            opts="server client connect tunnel reload stop check ticket service keygen bench help"
+            opts="server client connect tunnel reload stop status check ticket service keygen bench help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -917,6 +927,20 @@ _rstun() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        rstun__subcmd__help__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         rstun__subcmd__help__subcmd__stop)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1054,7 +1078,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__server)
-            opts="-h -V --addr --downstream --unix-dir --password --password-file --clients --cert --key --qr --congestion --idle-timeout --udp-timeout --drain --allow-bench --audit-log --config --log --user --help --version"
+            opts="-h -V --addr --downstream --unix-dir --password --password-file --clients --cert --key --qr --congestion --idle-timeout --udp-timeout --drain --allow-bench --audit-log --metrics --metrics-token-file --health --config --log --user --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1109,6 +1133,18 @@ _rstun() {
                     return 0
                     ;;
                 --audit-log)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --metrics)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --metrics-token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --health)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1235,6 +1271,28 @@ _rstun() {
                     return 0
                     ;;
                 --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rstun__subcmd__status)
+            opts="-h -V --json --watch --pid --socket --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --pid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

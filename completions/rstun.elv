@@ -28,6 +28,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand tunnel 'Change or show the tunnels of a client that runs'
             cand reload 'Have a server or a client that runs read its configuration again'
             cand stop 'Have a server or a client that runs end in order'
+            cand status 'Show how a server or a client is that runs'
             cand check 'Check a server''s or a client''s flags and files, and the way to the server, step by step'
             cand ticket 'Print what a client needs to know of the server here, as one word'
             cand service 'Have systemd run a server or a client'
@@ -49,6 +50,9 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --udp-timeout 'Silence after which a UDP flow is over, where its tunnel has no ?timeout='
             cand --drain 'Time that open connections have to finish after Ctrl-C or SIGTERM'
             cand --audit-log 'File to add a line of JSON to for each login, refusal, tunnel and denied target'
+            cand --metrics 'TCP address for the status page at / and Prometheus'' /metrics; a bare port is at 127.0.0.1'
+            cand --metrics-token-file 'File with the token that both of them ask for [default: metrics-token in the state directory, made if it is not there]'
+            cand --health 'TCP address for /healthz and /readyz, which ask for nothing; may be that of --metrics'
             cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --log 'What log lines look like'
             cand --user 'User to go on as when the port is bound, if started by root'
@@ -84,6 +88,9 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --udp-timeout 'Silence after which a UDP flow is over, where its tunnel has no ?timeout='
             cand --hop-interval 'Move to a new local port after so long, a quarter more or less, and to another of the server''s if its address has a range of them; flows go on'
             cand --drain 'Time that open connections have to finish after Ctrl-C or SIGTERM'
+            cand --metrics 'TCP address for the status page at / and Prometheus'' /metrics; a bare port is at 127.0.0.1'
+            cand --metrics-token-file 'File with the token that both of them ask for [default: metrics-token in the state directory, made if it is not there]'
+            cand --health 'TCP address for /healthz and /readyz, which ask for nothing; may be that of --metrics'
             cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --log 'What log lines look like'
             cand --all-servers 'Connect to each --server-addr: tunnels into this machine are open at all of them, and those out of it go through the nearest'
@@ -188,6 +195,16 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand -V 'Print version'
             cand --version 'Print version'
         }
+        &'rstun;status'= {
+            cand --pid 'The process that is meant, where several run'
+            cand --socket 'Its control socket, where it is not in a usual place'
+            cand --json 'Print JSON, in one line'
+            cand --watch 'Go on showing it, once a second, until q or Ctrl-C; with --json in a line each'
+            cand -h 'Print help'
+            cand --help 'Print help'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
         &'rstun;check'= {
             cand --config 'File whose flags are checked [default: the one in the configuration directory]'
             cand -h 'Print help'
@@ -212,6 +229,9 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --udp-timeout 'Silence after which a UDP flow is over, where its tunnel has no ?timeout='
             cand --drain 'Time that open connections have to finish after Ctrl-C or SIGTERM'
             cand --audit-log 'File to add a line of JSON to for each login, refusal, tunnel and denied target'
+            cand --metrics 'TCP address for the status page at / and Prometheus'' /metrics; a bare port is at 127.0.0.1'
+            cand --metrics-token-file 'File with the token that both of them ask for [default: metrics-token in the state directory, made if it is not there]'
+            cand --health 'TCP address for /healthz and /readyz, which ask for nothing; may be that of --metrics'
             cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --log 'What log lines look like'
             cand --user 'User to go on as when the port is bound, if started by root'
@@ -247,6 +267,9 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --udp-timeout 'Silence after which a UDP flow is over, where its tunnel has no ?timeout='
             cand --hop-interval 'Move to a new local port after so long, a quarter more or less, and to another of the server''s if its address has a range of them; flows go on'
             cand --drain 'Time that open connections have to finish after Ctrl-C or SIGTERM'
+            cand --metrics 'TCP address for the status page at / and Prometheus'' /metrics; a bare port is at 127.0.0.1'
+            cand --metrics-token-file 'File with the token that both of them ask for [default: metrics-token in the state directory, made if it is not there]'
+            cand --health 'TCP address for /healthz and /readyz, which ask for nothing; may be that of --metrics'
             cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand --log 'What log lines look like'
             cand --all-servers 'Connect to each --server-addr: tunnels into this machine are open at all of them, and those out of it go through the nearest'
@@ -364,6 +387,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand tunnel 'Change or show the tunnels of a client that runs'
             cand reload 'Have a server or a client that runs read its configuration again'
             cand stop 'Have a server or a client that runs end in order'
+            cand status 'Show how a server or a client is that runs'
             cand check 'Check a server''s or a client''s flags and files, and the way to the server, step by step'
             cand ticket 'Print what a client needs to know of the server here, as one word'
             cand service 'Have systemd run a server or a client'
@@ -391,6 +415,8 @@ set edit:completion:arg-completer[rstun] = {|@words|
         &'rstun;help;reload'= {
         }
         &'rstun;help;stop'= {
+        }
+        &'rstun;help;status'= {
         }
         &'rstun;help;check'= {
             cand server 'What `rstun server` would do with the same flags'

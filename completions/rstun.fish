@@ -32,6 +32,7 @@ complete -c rstun -n "__fish_rstun_needs_command" -f -a "connect" -d 'Connect st
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "tunnel" -d 'Change or show the tunnels of a client that runs'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "reload" -d 'Have a server or a client that runs read its configuration again'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "stop" -d 'Have a server or a client that runs end in order'
+complete -c rstun -n "__fish_rstun_needs_command" -f -a "status" -d 'Show how a server or a client is that runs'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "check" -d 'Check a server\'s or a client\'s flags and files, and the way to the server, step by step'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "ticket" -d 'Print what a client needs to know of the server here, as one word'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "service" -d 'Have systemd run a server or a client'
@@ -53,6 +54,9 @@ complete -c rstun -n "__fish_rstun_using_subcommand server" -l idle-timeout -d '
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l udp-timeout -d 'Silence after which a UDP flow is over, where its tunnel has no ?timeout=' -r
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l drain -d 'Time that open connections have to finish after Ctrl-C or SIGTERM' -r
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l audit-log -d 'File to add a line of JSON to for each login, refusal, tunnel and denied target' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l metrics -d 'TCP address for the status page at / and Prometheus\' /metrics; a bare port is at 127.0.0.1' -r
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l metrics-token-file -d 'File with the token that both of them ask for [default: metrics-token in the state directory, made if it is not there]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l health -d 'TCP address for /healthz and /readyz, which ask for nothing; may be that of --metrics' -r
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l config -d 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l log -d 'What log lines look like' -r -f -a "text\t'For people, and for systemd\'s journal'
 json\t'An object a line, for programs'"
@@ -88,6 +92,9 @@ complete -c rstun -n "__fish_rstun_using_subcommand client" -l idle-timeout -d '
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l udp-timeout -d 'Silence after which a UDP flow is over, where its tunnel has no ?timeout=' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l hop-interval -d 'Move to a new local port after so long, a quarter more or less, and to another of the server\'s if its address has a range of them; flows go on' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l drain -d 'Time that open connections have to finish after Ctrl-C or SIGTERM' -r
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l metrics -d 'TCP address for the status page at / and Prometheus\' /metrics; a bare port is at 127.0.0.1' -r
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l metrics-token-file -d 'File with the token that both of them ask for [default: metrics-token in the state directory, made if it is not there]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l health -d 'TCP address for /healthz and /readyz, which ask for nothing; may be that of --metrics' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l config -d 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l log -d 'What log lines look like' -r -f -a "text\t'For people, and for systemd\'s journal'
 json\t'An object a line, for programs'"
@@ -151,6 +158,12 @@ complete -c rstun -n "__fish_rstun_using_subcommand stop" -l pid -d 'The process
 complete -c rstun -n "__fish_rstun_using_subcommand stop" -l socket -d 'Its control socket, where it is not in a usual place' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand stop" -s h -l help -d 'Print help'
 complete -c rstun -n "__fish_rstun_using_subcommand stop" -s V -l version -d 'Print version'
+complete -c rstun -n "__fish_rstun_using_subcommand status" -l pid -d 'The process that is meant, where several run' -r
+complete -c rstun -n "__fish_rstun_using_subcommand status" -l socket -d 'Its control socket, where it is not in a usual place' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand status" -l json -d 'Print JSON, in one line'
+complete -c rstun -n "__fish_rstun_using_subcommand status" -l watch -d 'Go on showing it, once a second, until q or Ctrl-C; with --json in a line each'
+complete -c rstun -n "__fish_rstun_using_subcommand status" -s h -l help -d 'Print help'
+complete -c rstun -n "__fish_rstun_using_subcommand status" -s V -l version -d 'Print version'
 complete -c rstun -n "__fish_rstun_using_subcommand check; and not __fish_seen_subcommand_from server client help" -l config -d 'File whose flags are checked [default: the one in the configuration directory]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand check; and not __fish_seen_subcommand_from server client help" -s h -l help -d 'Print help'
 complete -c rstun -n "__fish_rstun_using_subcommand check; and not __fish_seen_subcommand_from server client help" -s V -l version -d 'Print version'
@@ -172,6 +185,9 @@ complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subco
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l udp-timeout -d 'Silence after which a UDP flow is over, where its tunnel has no ?timeout=' -r
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l drain -d 'Time that open connections have to finish after Ctrl-C or SIGTERM' -r
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l audit-log -d 'File to add a line of JSON to for each login, refusal, tunnel and denied target' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l metrics -d 'TCP address for the status page at / and Prometheus\' /metrics; a bare port is at 127.0.0.1' -r
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l metrics-token-file -d 'File with the token that both of them ask for [default: metrics-token in the state directory, made if it is not there]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l health -d 'TCP address for /healthz and /readyz, which ask for nothing; may be that of --metrics' -r
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l config -d 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l log -d 'What log lines look like' -r -f -a "text\t'For people, and for systemd\'s journal'
 json\t'An object a line, for programs'"
@@ -207,6 +223,9 @@ complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subco
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l udp-timeout -d 'Silence after which a UDP flow is over, where its tunnel has no ?timeout=' -r
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l hop-interval -d 'Move to a new local port after so long, a quarter more or less, and to another of the server\'s if its address has a range of them; flows go on' -r
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l drain -d 'Time that open connections have to finish after Ctrl-C or SIGTERM' -r
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l metrics -d 'TCP address for the status page at / and Prometheus\' /metrics; a bare port is at 127.0.0.1' -r
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l metrics-token-file -d 'File with the token that both of them ask for [default: metrics-token in the state directory, made if it is not there]' -r -F
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l health -d 'TCP address for /healthz and /readyz, which ask for nothing; may be that of --metrics' -r
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l config -d 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l log -d 'What log lines look like' -r -f -a "text\t'For people, and for systemd\'s journal'
 json\t'An object a line, for programs'"
@@ -284,18 +303,19 @@ first-use\t'Nobody the first time; then its certificate has to stay the same'"
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l json -d 'Print JSON in place of a table'
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -s V -l version -d 'Print version'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel reload stop check ticket service keygen bench help" -f -a "server" -d 'Stand where both sides reach it, and carry clients\' tunnels'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel reload stop check ticket service keygen bench help" -f -a "client" -d 'Connect to a server, and keep tunnels up'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel reload stop check ticket service keygen bench help" -f -a "connect" -d 'Connect standard input and output to a target at the server\'s side, once'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel reload stop check ticket service keygen bench help" -f -a "tunnel" -d 'Change or show the tunnels of a client that runs'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel reload stop check ticket service keygen bench help" -f -a "reload" -d 'Have a server or a client that runs read its configuration again'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel reload stop check ticket service keygen bench help" -f -a "stop" -d 'Have a server or a client that runs end in order'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel reload stop check ticket service keygen bench help" -f -a "check" -d 'Check a server\'s or a client\'s flags and files, and the way to the server, step by step'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel reload stop check ticket service keygen bench help" -f -a "ticket" -d 'Print what a client needs to know of the server here, as one word'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel reload stop check ticket service keygen bench help" -f -a "service" -d 'Have systemd run a server or a client'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel reload stop check ticket service keygen bench help" -f -a "keygen" -d 'Make a key and a certificate for a server, or a client\'s key or secret'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel reload stop check ticket service keygen bench help" -f -a "bench" -d 'Measure what a tunnel does, on this machine or to a server'
-complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel reload stop check ticket service keygen bench help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel reload stop status check ticket service keygen bench help" -f -a "server" -d 'Stand where both sides reach it, and carry clients\' tunnels'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel reload stop status check ticket service keygen bench help" -f -a "client" -d 'Connect to a server, and keep tunnels up'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel reload stop status check ticket service keygen bench help" -f -a "connect" -d 'Connect standard input and output to a target at the server\'s side, once'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel reload stop status check ticket service keygen bench help" -f -a "tunnel" -d 'Change or show the tunnels of a client that runs'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel reload stop status check ticket service keygen bench help" -f -a "reload" -d 'Have a server or a client that runs read its configuration again'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel reload stop status check ticket service keygen bench help" -f -a "stop" -d 'Have a server or a client that runs end in order'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel reload stop status check ticket service keygen bench help" -f -a "status" -d 'Show how a server or a client is that runs'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel reload stop status check ticket service keygen bench help" -f -a "check" -d 'Check a server\'s or a client\'s flags and files, and the way to the server, step by step'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel reload stop status check ticket service keygen bench help" -f -a "ticket" -d 'Print what a client needs to know of the server here, as one word'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel reload stop status check ticket service keygen bench help" -f -a "service" -d 'Have systemd run a server or a client'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel reload stop status check ticket service keygen bench help" -f -a "keygen" -d 'Make a key and a certificate for a server, or a client\'s key or secret'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel reload stop status check ticket service keygen bench help" -f -a "bench" -d 'Measure what a tunnel does, on this machine or to a server'
+complete -c rstun -n "__fish_rstun_using_subcommand help; and not __fish_seen_subcommand_from server client connect tunnel reload stop status check ticket service keygen bench help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c rstun -n "__fish_rstun_using_subcommand help; and __fish_seen_subcommand_from tunnel" -f -a "add" -d 'Open tunnels beside those that the client has, until it ends'
 complete -c rstun -n "__fish_rstun_using_subcommand help; and __fish_seen_subcommand_from tunnel" -f -a "remove" -d 'Close tunnels; connections that are open have the time of its --drain'
 complete -c rstun -n "__fish_rstun_using_subcommand help; and __fish_seen_subcommand_from tunnel" -f -a "list" -d 'Show the client\'s tunnels and where they can be reached'

@@ -34,7 +34,7 @@ pub use client::{
 };
 #[cfg(unix)]
 pub use control::{
-    MappingFlags, ReloadFlags, RunningFlags, StopFlags, TunnelAddFlags, TunnelCommand,
+    MappingFlags, ReloadFlags, RunningFlags, StatusFlags, StopFlags, TunnelAddFlags, TunnelCommand,
     TunnelListFlags, TunnelRemoveFlags,
 };
 
@@ -91,6 +91,9 @@ pub enum Command {
     /// Have a server or a client that runs end in order
     #[cfg(unix)]
     Stop(StopFlags),
+    /// Show how a server or a client is that runs
+    #[cfg(unix)]
+    Status(StatusFlags),
     /// Check a server's or a client's flags and files, and the way to the server, step by step
     Check(CheckFlags),
     /// Print what a client needs to know of the server here, as one word
@@ -176,6 +179,10 @@ pub struct ServerFlags {
     #[arg(help_heading = heading::OPERATION, long, value_name = "FILE")]
     pub audit_log: Option<PathBuf>,
 
+    /// Where it can be watched
+    #[command(flatten)]
+    pub web: WebFlags,
+
     /// Where flags come from that were not typed
     #[command(flatten)]
     pub config: ConfigFlags,
@@ -188,6 +195,24 @@ pub struct ServerFlags {
     #[cfg(unix)]
     #[arg(help_heading = heading::OPERATION, long, value_name = "NAME")]
     pub user: Option<String>,
+}
+
+/// Where a program can be watched by HTTP.
+#[derive(Args, Debug)]
+#[command(next_help_heading = heading::OPERATION)]
+pub struct WebFlags {
+    /// TCP address for the status page at / and Prometheus' /metrics; a bare port is at 127.0.0.1
+    #[arg(long, value_name = "[IP:]PORT")]
+    pub metrics: Option<String>,
+
+    /// File with the token that both of them ask for [default: metrics-token in the state directory,
+    /// made if it is not there]
+    #[arg(long, value_name = "FILE", requires = "metrics")]
+    pub metrics_token_file: Option<PathBuf>,
+
+    /// TCP address for /healthz and /readyz, which ask for nothing; may be that of --metrics
+    #[arg(long, value_name = "[IP:]PORT")]
+    pub health: Option<String>,
 }
 
 /// What a server is known by.

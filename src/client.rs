@@ -30,6 +30,8 @@ use crate::control::{ControlSocket, Greeting};
 use crate::metrics::{Account, Metrics};
 use crate::reload::Occasions;
 use crate::session::{FlowError, Opener};
+use crate::status::{Observed, Role};
+use crate::web::Web;
 
 pub(crate) use self::connecting::connect;
 
@@ -63,6 +65,8 @@ pub struct Client {
     #[cfg(unix)]
     control: Option<(ControlSocket, Desk)>,
     stop: CancellationToken,
+    status: Observed,
+    web: Web,
     servers: Servers,
 }
 
@@ -77,12 +81,22 @@ impl Client {
         let drain = config.drain;
         #[cfg(unix)]
         let greeting = greeting(&config);
+        let status = Observed::new(Role::Client, metrics, stop.clone());
+        let web = Web::bind(&config.web, false)?;
         let servers = Servers::new(config.clone(), &tunnels.book(), stop.clone(), &account)?;
         #[cfg(unix)]
-        let desk = Desk::new(servers.session(), orders.clone(), &stop, drain);
+        let desk = Desk::new(
+            servers.session(),
+            orders.clone(),
+            &stop,
+            drain,
+            status.clone(),
+        );
         Ok(Self {
             config,
             tunnels,
+            status,
+            web,
             orders,
             #[cfg(unix)]
             control: greeting
@@ -128,6 +142,10 @@ impl Client {
             let answer = move |caller| desk.clone().answer(caller, ask.clone());
             tasks.spawn(async move { control.serve(answer).await });
         }
+        let (web, status) = (self.web, self.status);
+        tasks.spawn(async move {
+            tokio::join!(web.serve(status.clone()), status.keep_pace());
+        });
         let Some((number, local)) = stdio else {
             return self.servers.run(true).await;
         };

@@ -16,6 +16,7 @@ mod ticket;
 mod transport;
 mod trust;
 mod tunnels;
+mod web;
 
 use std::env;
 use std::io::{IsTerminal, stdin};
@@ -50,6 +51,7 @@ pub use reload::{ClientChanges, ServerChanges, Source};
 pub use settings::{Asked, NotUnderstood, Origins, read};
 pub use transport::Ways;
 pub use tunnels::{Mistakes, mappings};
+pub use web::{Serves, WebConfig};
 
 /// The port of a server's that is written without one.
 const DEFAULT_PORT: u16 = 6060;
@@ -86,6 +88,8 @@ pub struct ServerConfig {
     pub allow_bench: bool,
     /// Whether others of the same user may ask it for things, through a control socket.
     pub control: bool,
+    /// Where it can be watched.
+    pub web: WebConfig,
     /// Whom to go on as when the socket is bound.
     #[cfg(unix)]
     pub user: Option<Account>,
@@ -132,6 +136,7 @@ impl ServerConfig {
             udp_idle: Duration::from_secs(flags.udp.timeout),
             allow_bench: flags.allow_bench,
             control: true,
+            web: WebConfig::new(flags.web)?,
             #[cfg(unix)]
             user: {
                 let user = flags.user.as_deref().map(Account::find).transpose();
@@ -174,6 +179,8 @@ pub struct ClientConfig {
     /// Whether others of the same user may use the connection and change what it carries, through a
     /// control socket.
     pub control: bool,
+    /// Where it can be watched.
+    pub web: WebConfig,
 }
 
 impl ClientConfig {
@@ -208,6 +215,7 @@ impl ClientConfig {
             drain: Duration::from_secs(flags.drain.seconds),
             udp_idle: Duration::from_secs(flags.udp.timeout),
             control: true,
+            web: WebConfig::new(flags.web)?,
         })
     }
 }

@@ -18,9 +18,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
 
+use crate::status::Snapshot;
 use crate::tls::Trust;
 use crate::tunnel::HostPort;
 
+pub use crate::status::Role;
 pub use ask::{AskError, Running};
 pub use handover::{Offer, Predecessor, Successor};
 pub use listen::{Caller, ControlSocket, passed};
@@ -31,25 +33,6 @@ const VERSION: u32 = 2;
 /// Most bytes of a request, and of a reply or a greeting.
 const MAX_REQUEST: usize = 64 * 1024;
 const MAX_REPLY: usize = 16 * 1024 * 1024;
-
-/// What a running program is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// `rstun server`.
-    Server,
-    /// `rstun client`.
-    Client,
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Server => "server",
-            Self::Client => "client",
-        })
-    }
-}
 
 /// What a running program says first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,6 +108,8 @@ pub enum Request {
     },
     /// End in order, as by SIGTERM.
     Stop,
+    /// Say how it is.
+    Status,
     /// Read the configuration again, as by SIGHUP.
     Reload,
     /// Tell of all tunnels. This and what follows is a client's alone.
@@ -168,7 +153,7 @@ pub struct TunnelView {
 }
 
 /// What a running program answers.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "lowercase")]
 pub enum Reply {
     /// The flow has ended in order.
@@ -177,6 +162,11 @@ pub enum Reply {
     Stopping {
         /// Time that open flows have to finish.
         seconds: u64,
+    },
+    /// How it is.
+    Status {
+        /// All that there is to say.
+        snapshot: Box<Snapshot>,
     },
     /// The configuration was read again.
     Reloaded {

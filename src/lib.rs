@@ -63,12 +63,14 @@ pub mod server;
 pub mod service;
 pub mod session;
 pub mod socket;
+pub mod status;
 pub mod stdio;
 pub mod systemd;
 pub mod ticket;
 pub mod tls;
 pub mod transport;
 pub mod tunnel;
+pub mod web;
 pub mod wire;
 
 use std::ffi::OsString;
@@ -140,6 +142,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Ticket(flags) => Invitation::new(flags).map(|invitation| invitation.print()),
         #[cfg(unix)]
         Command::Tunnel(command) => Ok(order(orders::tunnel(command))),
+        #[cfg(unix)]
+        Command::Status(flags) => Ok(order(orders::status(flags))),
         #[cfg(unix)]
         Command::Service(flags) => Ok(service::run(flags)),
         Command::Check(flags) => {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 pub use kinds::{Counts, Dropped, Kind, Login, Refusal};
 pub use rate::{HISTORY, PACE};
 pub use session::{Listed, Look, Probe, Session};
-pub use tunnel::{Account, Flow, Sum, Tunnel};
+pub use tunnel::{Account, Flow, Sum, Totals, Tunnel};
 
 use self::session::Packets;
 

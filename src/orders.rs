@@ -1,7 +1,11 @@
-//! What a person has a program do that runs: `rstun stop`, `rstun reload` and `rstun tunnel`.
+//! What a person has a program do that runs: `rstun stop`, `rstun reload`, `rstun tunnel` and `rstun
+//! status`.
+
+mod status;
 
 use anyhow::{Result, bail};
 
+pub use self::status::status;
 use crate::cli::{MappingFlags, ReloadFlags, RunningFlags, StopFlags, TunnelCommand};
 use crate::control::{AskError, Mappings, Reply, Request, Role, Running, TunnelView, Which};
 

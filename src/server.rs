@@ -30,8 +30,10 @@ use crate::listener::Ports;
 use crate::metrics::{Login, Metrics};
 use crate::reload::Occasions;
 use crate::session::{self, ALPN, Ended, SessionError};
+use crate::status::{Observed, Role};
 use crate::systemd;
 use crate::transport::{Attempt, Bound, CloseCode, Connection, Endpoint};
+use crate::web::Web;
 
 pub use succession::sockets;
 
@@ -43,6 +45,7 @@ const LOGIN_DEADLINE: Duration = Duration::from_secs(5);
 pub struct Server {
     endpoint: Endpoint,
     config: ServerConfig,
+    web: Web,
     #[cfg(unix)]
     control: Option<ControlSocket>,
     shared: Arc<Shared>,
@@ -53,6 +56,7 @@ pub struct Server {
 struct Shared {
     registry: Registry,
     metrics: Arc<Metrics>,
+    status: Observed,
     drain: Duration,
     udp_idle: Duration,
     stop: CancellationToken,
@@ -65,6 +69,7 @@ impl Server {
     /// Binds what is not bound already; must be called within a runtime. It stops when `stop` is
     /// cancelled.
     pub fn bind(config: ServerConfig, bound: Bound, stop: CancellationToken) -> Result<Self> {
+        let succeeds = !bound.udp.is_empty();
         let secret = config.identity.derive(b"rstun stateless reset");
         let endpoint = Endpoint::bind(
             config.addr,
@@ -100,6 +105,7 @@ impl Server {
             let file = clients.path().display();
             warn!("nobody can log in yet: --clients {file} lists no client");
         }
+        let web = Web::bind(&config.web, succeeds)?;
         #[cfg(unix)]
         if let Some(user) = &config.user {
             user.assume()?;
@@ -115,10 +121,12 @@ impl Server {
                 false => None,
             },
             endpoint,
+            web,
             shared: Arc::new(Shared {
                 registry: Registry::new(config.password.clone(), entries, bench),
                 drain: config.drain,
                 udp_idle: config.udp_idle,
+                status: Observed::new(Role::Server, metrics.clone(), stop.clone()),
                 stop,
                 seats: Arc::default(),
                 entrance: Arc::new(Entrance::new(metrics.clone())),
@@ -161,6 +169,8 @@ impl Server {
         tokio::select! {
             () = self.serve() => {}
             () = answer => {}
+            () = self.shared.status.keep_pace() => {}
+            () = self.web.serve(self.shared.status.clone()) => {}
             () = follow => {}
             () = self.succeed(predecessor) => {}
         }

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::interrupt::Interrupt;
 use crate::access::{Access, Credential, Password, bench_target};
 use crate::client::Client;
-use crate::config::{ClientConfig, Remote, ServerConfig, UDP_IDLE, Upstream, Ways};
+use crate::config::{ClientConfig, Remote, ServerConfig, UDP_IDLE, Upstream, Ways, WebConfig};
 use crate::keygen;
 use crate::server::Server;
 use crate::session::{ALPN, Opener};
@@ -59,6 +59,7 @@ impl Ends {
             udp_idle: UDP_IDLE,
             allow_bench: true,
             control: false,
+            web: WebConfig::default(),
             #[cfg(unix)]
             user: None,
         };
@@ -102,6 +103,7 @@ impl Ends {
             drain: Duration::ZERO,
             udp_idle: UDP_IDLE,
             control: false,
+            web: WebConfig::default(),
         };
         let cipher = first_cipher(&remote.trust)?;
         let (client, (entry, session)) = Worker::start("client", async move |started, stop| {

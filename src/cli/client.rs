@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use super::heading;
 use super::{
     ConfigFlags, CongestionFlags, DrainFlags, Hidden, IdleFlags, LogFlags, PasswordFlags, UdpFlags,
+    WebFlags,
 };
 use crate::access;
 
@@ -114,6 +115,10 @@ pub struct ClientFlags {
     /// How it ends
     #[command(flatten)]
     pub drain: DrainFlags,
+
+    /// Where it can be watched
+    #[command(flatten)]
+    pub web: WebFlags,
 
     /// Where flags come from that were not typed
     #[command(flatten)]

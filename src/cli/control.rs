@@ -28,6 +28,28 @@ pub struct StopFlags {
     pub running: RunningFlags,
 }
 
+/// Flags of `rstun status`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    rstun status\n  \
+    rstun status --watch\n  \
+    rstun status --json | jq .sessions\n\n\
+    Rates are those of the last second. The exit code is 0 if the program could be asked, whatever it\n\
+    says.")]
+pub struct StatusFlags {
+    /// Print JSON, in one line
+    #[arg(long)]
+    pub json: bool,
+
+    /// Go on showing it, once a second, until q or Ctrl-C; with --json in a line each
+    #[arg(long)]
+    pub watch: bool,
+
+    /// Which one
+    #[command(flatten)]
+    pub running: RunningFlags,
+}
+
 /// Flags of `rstun reload`.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  \

@@ -15,6 +15,7 @@ use crate::control::{self, Caller, Mappings, Reply, Request, TunnelView};
 use crate::reload::Answer;
 use crate::session::Opener;
 use crate::socket::Socket;
+use crate::status::Observed;
 use crate::tunnel::{Target, Tunnel};
 
 /// What a client has for those who call.
@@ -24,6 +25,7 @@ pub(super) struct Desk {
     orders: mpsc::Sender<Order>,
     stop: CancellationToken,
     drain: Duration,
+    status: Observed,
 }
 
 /// What is done for a caller, or why it is not.
@@ -37,6 +39,7 @@ impl Desk {
         orders: mpsc::Sender<Order>,
         stop: &CancellationToken,
         drain: Duration,
+        status: Observed,
     ) -> Self {
         let stop = stop.clone();
         Self {
@@ -44,6 +47,7 @@ impl Desk {
             orders,
             stop,
             drain,
+            status,
         }
     }
 
@@ -56,6 +60,10 @@ impl Desk {
         let (request, passed) = caller.request().await?;
         let tunnels = match request {
             Request::Connect { target } => return self.connect(caller, &target, passed).await,
+            Request::Status => {
+                let snapshot = Box::new(self.status.snapshot());
+                return caller.reply(&Reply::Status { snapshot }).await;
+            }
             Request::Stop => {
                 self.stop.cancel();
                 let seconds = self.drain.as_secs();

@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::{
-    ClientConfig, UDP_IDLE, credential, server_addrs, ticket, trust::trust, tuning, upstreams,
+    ClientConfig, UDP_IDLE, WebConfig, credential, server_addrs, ticket, trust::trust, tuning,
+    upstreams,
 };
 use crate::cli::{ConnectFlags, IdleFlags};
 use crate::tls::Trust;
@@ -80,6 +81,7 @@ impl ConnectConfig {
             drain: Duration::ZERO,
             udp_idle: UDP_IDLE,
             control: false,
+            web: WebConfig::default(),
         })
     }
 }

@@ -118,6 +118,7 @@ impl ServerConfig {
             ),
             ("--drain", self.drain != new.drain),
             ("--udp-timeout", self.udp_idle != new.udp_idle),
+            ("--metrics or --health", self.web != new.web),
             ("--allow-bench", self.allow_bench != new.allow_bench),
         ]));
         ServerChanges {
@@ -157,6 +158,7 @@ impl ClientConfig {
             ),
             ("--drain", self.drain != new.drain),
             ("--udp-timeout", self.udp_idle != new.udp_idle),
+            ("--metrics or --health", self.web != new.web),
         ]);
         ClientChanges {
             new: added,

@@ -270,7 +270,7 @@ impl Drop for Flow {
 
 impl Metrics {
     /// All accounts that there are.
-    pub(super) fn accounts(&self) -> Vec<Arc<Account>> {
+    pub fn accounts(&self) -> Vec<Arc<Account>> {
         let live = self.live();
         live.accounts
             .iter()

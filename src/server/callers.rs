@@ -21,6 +21,10 @@ pub(super) async fn answer(
             let why = "only a client does that; this is a server";
             caller.fail(why).await
         }
+        Request::Status => {
+            let snapshot = Box::new(shared.status.snapshot());
+            caller.reply(&Reply::Status { snapshot }).await
+        }
         Request::Reload => caller.reload(&reload).await,
         Request::Stop => {
             shared.stop.cancel();
