@@ -28,9 +28,9 @@ impl Watched {
     fn new(mode: Mode) -> Self {
         let tunnel = Tunnel::with(mode, WATCHED);
         let (visitor, end) = join(tunnel.entrance, &tunnel.target);
-        send(&visitor, &vec![1; UP]);
+        send(&visitor, vec![1; UP]);
         assert_eq!(receive(&end, UP).len(), UP);
-        send(&end, &vec![2; DOWN]);
+        send(&end, vec![2; DOWN]);
         assert_eq!(receive(&visitor, DOWN).len(), DOWN);
         finish(&visitor);
         finish(&end);
