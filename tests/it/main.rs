@@ -83,3 +83,4 @@ mod udp_programs;
 mod unix;
 #[cfg(target_os = "linux")]
 mod upgrade;
+mod watching;
