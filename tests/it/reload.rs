@@ -103,6 +103,25 @@ fn tunnels_that_are_the_same_are_not_touched(mode: Mode) {
     assert_eq!(client.count("ERROR"), 0);
 }
 
+/// What is in the way of a tunnel may be gone by the next time, though the file is the same.
+#[test]
+fn what_could_not_be_had_is_tried_again() {
+    let a = Target::new();
+    let (site, server, client) = scene(Mode::Out, &[&a]);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let entrance = taken.local_addr().expect("an address");
+    let file = client_file(server.server_addr(), Mode::Out, &[&a], "drain = 600");
+    let more = format!("tunnel-out = [\"{entrance}^{}\", ", a.addr());
+    replace(&site, "client.toml", &file.replace("tunnel-out = [", &more));
+    client.line("cannot listen on");
+    drop(taken);
+    let reload = || rstun(&site, &["reload", "--pid", &client.id().to_string()]).stdout;
+    let changes = reload();
+    assert!(changes.trim().ends_with(": added"), "{changes}");
+    join(entrance, &a);
+    assert_eq!(reload().trim(), "nothing has changed");
+}
+
 fn an_invalid_file_changes_nothing_and_says_why(mode: Mode) {
     let a = Target::new();
     let (site, server, client) = scene(mode, &[&a]);
