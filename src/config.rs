@@ -99,7 +99,8 @@ impl ServerConfig {
     /// Completes and checks what was typed.
     pub fn new(flags: ServerFlags) -> Result<Self> {
         let downstream = tunnels::downstream(&flags.downstream)?;
-        let identity = Identity::of_server(flags.keys)?;
+        let starts = !flags.password.never_ask;
+        let identity = Identity::of_server(flags.keys, starts)?;
         let unix_dir = flags.unix_dir.map(directory).transpose()?;
         let access = Access::by_password(downstream, unix_dir);
         let clients = flags.clients.map(ClientsFile::load).transpose()?;

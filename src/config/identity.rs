@@ -24,13 +24,14 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Reads the one that was given; else the server's own, which is made if it is not there yet.
-    pub(super) fn of_server(flags: KeyFlags) -> Result<Self> {
+    /// Reads the one that was given; else the server's own, which is made if it is not there yet and the
+    /// server `starts`: what one that runs does not find may be away for a moment alone.
+    pub(super) fn of_server(flags: KeyFlags, starts: bool) -> Result<Self> {
         if let Some(given) = Self::given(&flags)? {
             return Ok(given);
         }
         let dir = places::state().context(NONE)?;
-        if !dir.join(keygen::CERTIFICATE).exists() {
+        if starts && !dir.join(keygen::CERTIFICATE).exists() {
             keygen::make_own(&dir).context(NONE)?;
         }
         Self::made(dir)
@@ -77,7 +78,7 @@ impl Identity {
             return super::password(flags);
         };
         let path = dir.join(PASSWORD);
-        if !path.exists() {
+        if !flags.never_ask && !path.exists() {
             keygen::make_password(&path)?;
         }
         let shown = path.display();

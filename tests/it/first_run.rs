@@ -74,6 +74,22 @@ fn the_ticket_goes_to_a_persons_terminal_alone() {
     }
 }
 
+/// Clients know the server by its certificate: one that is away for a moment is not to be replaced.
+#[test]
+fn what_is_gone_while_it_runs_is_not_made_anew() {
+    let site = Site::without_keys();
+    let program = Program::start(&mut server(&site));
+    program.line("certificate SHA-256");
+    let [here, away] = [STATE, "away"].map(|path| site.path(path));
+    std::fs::rename(&here, &away).expect("a directory renamed");
+    program.line("the configuration stays as it was");
+    assert!(!here.exists());
+    std::fs::rename(&away, &here).expect("a directory renamed");
+    let reload = site.run(site.command("rstun").arg("reload"));
+    assert_eq!(reload.stdout.trim(), "nothing has changed");
+    assert_eq!(program.count("new connections get the certificate"), 0);
+}
+
 #[test]
 fn what_is_made_is_made_once_and_its_owners_alone() {
     let site = Site::without_keys();
