@@ -1,0 +1,494 @@
+//! The pages in docs/ do what they say: each `sh` block of a page about a task is run on the machine that stands
+//! behind its `sh`, in the page's order and to the letter but for names; then what the page promises is tried.
+//! What is shown as `console` cannot run here. Command lines of ours there, and in prose, parse.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rstun::access::Rule;
+use rstun::tunnel::{Direction, Tunnel};
+use wan::{LEFT, RIGHT};
+
+use crate::harness::link::Link;
+use crate::harness::sockets::{Target, join};
+use crate::harness::web::in_path;
+use crate::harness::{DEADLINE, Ended, Program, Site, is_installed};
+use crate::readme::{command_lines, flags, prose, words};
+
+/// What the pages call the machines, and where they are here. wiki.internal is a machine that the server reaches.
+const NAMES: [(&str, Ipv4Addr); 4] = [
+    ("vpn.example.org", RIGHT),
+    ("a.example.org", RIGHT),
+    ("b.example.org", LEFT),
+    ("wiki.internal", LEFT),
+];
+
+/// The pages about a task, whose commands are run.
+const TASKS: [&str; 8] = [
+    "web-server.md",
+    "database.md",
+    "wireguard.md",
+    "game-server.md",
+    "browser.md",
+    "two-servers.md",
+    "load-balancer.md",
+    "coming-from.md",
+];
+
+#[test]
+fn a_web_server_is_shown() {
+    let Some(page) = Page::run("web-server.md") else {
+        return;
+    };
+    page.assert_fetched(1);
+    // What it says the client says.
+    let said = page.lines_of_output("TunnelIn");
+    page.programs[1].line(&said);
+}
+
+#[test]
+fn a_database_is_reached() {
+    let Some(page) = Page::run("database.md") else {
+        return;
+    };
+    let database = page
+        .link
+        .at_server(|| Target::at(addr(Ipv4Addr::LOCALHOST, 5432)));
+    page.link
+        .at_client(|| drop(join(addr(Ipv4Addr::LOCALHOST, 5432), &database)));
+}
+
+#[test]
+fn wireguards_packets_pass() {
+    let Some(page) = Page::run("wireguard.md") else {
+        return;
+    };
+    let here = addr(Ipv4Addr::LOCALHOST, 51820);
+    let wireguard = page.link.at_server(|| socket(here));
+    let peer = page.link.at_client(|| socket(addr(Ipv4Addr::LOCALHOST, 0)));
+    assert_exchanged(&peer, here, &wireguard);
+}
+
+#[test]
+fn a_game_is_joined() {
+    let Some(page) = Page::run("game-server.md") else {
+        return;
+    };
+    let player = page
+        .link
+        .at_client(|| socket(addr(Ipv4Addr::UNSPECIFIED, 0)));
+    for port in [34197, 19132, 19133] {
+        let game = page
+            .link
+            .at_client(|| socket(addr(Ipv4Addr::LOCALHOST, port)));
+        assert_exchanged(&player, addr(RIGHT, port), &game);
+    }
+    let game = page
+        .link
+        .at_client(|| Target::at(addr(Ipv4Addr::LOCALHOST, 25565)));
+    page.link
+        .at_client(|| drop(join(addr(RIGHT, 25565), &game)));
+}
+
+#[test]
+fn a_browser_goes_through() {
+    let Some(page) = Page::run("browser.md") else {
+        return;
+    };
+    page.assert_fetched(1);
+}
+
+#[test]
+fn one_of_two_servers_is_enough() {
+    let Some(mut page) = Page::run("two-servers.md") else {
+        return;
+    };
+    page.assert_fetched(2);
+    page.programs.remove(0).kill();
+    let again = page.to_its_end(Machine::Client, "curl http://b.example.org:18080/");
+    assert_eq!(again.stdout, "here\n", "{}", again.stderr);
+}
+
+#[test]
+fn a_balancer_has_two_servers_to_ask() {
+    let Some(page) = Page::run("load-balancer.md") else {
+        return;
+    };
+    page.assert_fetched(2);
+}
+
+#[test]
+fn others_configurations_are_written_here() {
+    let Some(page) = Page::run("coming-from.md") else {
+        return;
+    };
+    page.assert_fetched(2);
+    let game = page
+        .link
+        .at_client(|| socket(addr(Ipv4Addr::LOCALHOST, 34197)));
+    let player = page
+        .link
+        .at_client(|| socket(addr(Ipv4Addr::UNSPECIFIED, 0)));
+    assert_exchanged(&player, addr(RIGHT, 34197), &game);
+}
+
+/// A page about a task that nobody runs would be noticed here, and one that is not in the index.
+#[test]
+fn each_page_is_known() {
+    let index = read("README.md");
+    let pages = pages();
+    for task in TASKS {
+        assert!(pages.contains(task), "{task}");
+        let blocks = blocks(&read(task));
+        assert!(blocks.iter().any(|block| block.info.starts_with("sh ")));
+        // On these pages every block of a shell's says where it runs, and so is run.
+        assert!(blocks.iter().all(|block| block.info != "sh"), "{task}");
+    }
+    for page in pages.iter().filter(|page| *page != "README.md") {
+        assert!(index.contains(&format!("]({page})")), "{page}");
+        let runs = blocks(&read(page))
+            .iter()
+            .any(|b| b.info.starts_with("sh "));
+        assert_eq!(runs, TASKS.contains(&page.as_str()), "{page}");
+    }
+}
+
+#[test]
+fn command_lines_parse() {
+    for page in pages() {
+        let lines = command_lines(&read(&page));
+        assert!(
+            !lines.is_empty() || !TASKS.contains(&page.as_str()),
+            "{page}"
+        );
+        for words in lines {
+            if let Err(error) = rstun::cli::parse_from(words.iter().map(Into::into)) {
+                panic!("{page}: {}\n{error}", words.join(" "));
+            }
+        }
+    }
+}
+
+/// What stands in prose, and so is not run.
+#[test]
+fn mappings_and_rules_parse() {
+    let mut read_so_far = 0;
+    for page in TASKS {
+        let text = prose(&read(page));
+        for code in text.split('`').skip(1).step_by(2) {
+            if code.starts_with("ssh ") {
+                continue;
+            }
+            for pair in words(code).windows(2) {
+                // FILE is none that is there.
+                let value = pair[1].replace("?auth=FILE", "");
+                let error = match pair[0].as_str() {
+                    "-L" => Tunnel::parse(Direction::Out, &value).err(),
+                    "-R" => Tunnel::parse(Direction::In, &value).err(),
+                    "-D" => Tunnel::dynamic(&value).err(),
+                    "--downstream" => value.parse::<Rule>().err(),
+                    _ => continue,
+                };
+                assert!(error.is_none(), "{page}: {pair:?}: {error:?}");
+                read_so_far += 1;
+            }
+        }
+    }
+    assert!(read_so_far >= 10, "{read_so_far}");
+}
+
+#[test]
+fn flags_and_links_are_there() {
+    let known = flags();
+    for page in TASKS.into_iter().chain(["README.md"]) {
+        let text = prose(&read(page));
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+        let named = words.filter_map(|word| word.strip_prefix("--"));
+        for flag in named.filter(|flag| !flag.starts_with('-')) {
+            assert!(known.contains(flag), "{page}: --{flag}");
+        }
+        for link in text.split("](").skip(1) {
+            let (link, _) = link.split_once(')').expect("the end of a link");
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            assert!(root().join(file).exists(), "{page}: {link}");
+            assert!(
+                heading.is_empty() || headings(file).contains(heading),
+                "{page}: {link}"
+            );
+        }
+    }
+}
+
+/// Where a block is run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Machine {
+    Server,
+    /// A second server, which shares the client's network here.
+    Second,
+    Client,
+}
+
+impl Machine {
+    fn of(name: &str) -> Self {
+        match name {
+            "server" | "a" => Self::Server,
+            "b" => Self::Second,
+            "client" => Self::Client,
+            _ => panic!("no machine {name}"),
+        }
+    }
+}
+
+/// A page whose commands have been run.
+struct Page {
+    text: String,
+    /// What is still running, the first started first.
+    programs: Vec<Program>,
+    _web: Vec<Program>,
+    /// What each command that fetches something got.
+    fetched: Vec<String>,
+    ticket: Option<String>,
+    sites: [Site; 3],
+    link: Link,
+}
+
+impl Page {
+    /// Runs all commands of a page, each until it has ended, or until it is ready.
+    fn run(name: &str) -> Option<Self> {
+        if !["curl", "python3"].into_iter().all(is_installed) {
+            return None;
+        }
+        let link = Link::mostly_idle("delay=1")?;
+        let mut page = Self {
+            text: read(name),
+            programs: Vec::new(),
+            _web: Vec::new(),
+            fetched: Vec::new(),
+            ticket: None,
+            sites: std::array::from_fn(|_| Site::without_keys()),
+            link,
+        };
+        page._web = vec![page.web(Ipv4Addr::LOCALHOST, 3000), page.web(LEFT, 80)];
+        let mut ran = 0;
+        for block in blocks(&page.text) {
+            if block.info == "toml" {
+                page.write(&block.text);
+            } else if let Some(machine) = block.info.strip_prefix("sh ") {
+                for line in block.text.replace("\\\n", " ").lines() {
+                    page.command(Machine::of(machine), line);
+                    ran += 1;
+                }
+            }
+        }
+        assert!(ran >= 2, "{name} has {ran} commands");
+        Some(page)
+    }
+
+    /// A web server on the client's machine.
+    fn web(&self, ip: Ipv4Addr, port: u16) -> Program {
+        let site = &self.sites[Machine::Client as usize];
+        std::fs::create_dir_all(site.path("www")).expect("a directory");
+        site.write("www/index.html", "here\n");
+        self.link.at_client(|| {
+            let mut python = in_path("python3");
+            python.args(["-u", "-m", "http.server", "--directory"]);
+            python.arg(site.path("www"));
+            let program =
+                Program::start(python.args(["--bind", &ip.to_string(), &port.to_string()]));
+            program.line("Serving HTTP");
+            program
+        })
+    }
+
+    /// A file of the client's, whose name is its first line.
+    fn write(&self, text: &str) {
+        let name = text.lines().next().and_then(|line| line.strip_prefix("# "));
+        self.sites[Machine::Client as usize].write(name.expect("the file's name"), text);
+    }
+
+    fn command(&mut self, machine: Machine, line: &str) {
+        if ["rstun server", "rstun client"]
+            .iter()
+            .any(|c| line.starts_with(c))
+        {
+            let program = self.start(machine, line);
+            self.wait_until_ready(machine, line, &program);
+            self.programs.push(program);
+            return;
+        }
+        let ended = self.to_its_end(machine, line);
+        assert_eq!(ended.code, 0, "{line}:\n{}{}", ended.stdout, ended.stderr);
+        if line.starts_with("rstun ticket") {
+            self.ticket = Some(ended.stdout.trim().to_owned());
+        } else if line.starts_with("curl") {
+            self.fetched.push(ended.stdout);
+        }
+    }
+
+    fn to_its_end(&mut self, machine: Machine, line: &str) -> Ended {
+        self.start(machine, line).ended()
+    }
+
+    /// Has a shell run a line, with what stands for something in it replaced.
+    fn start(&mut self, machine: Machine, line: &str) -> Program {
+        let mut line = line.to_owned();
+        if line.contains("scp ") {
+            let server = format!("{}/", self.sites[0].path("").display());
+            line = line.replace("scp ", "cp ");
+            for (name, _) in NAMES {
+                line = line.replace(&format!("{name}:"), &server);
+            }
+        }
+        for (name, ip) in NAMES {
+            line = line.replace(name, &ip.to_string());
+        }
+        if line.contains("rstun://...") {
+            line = line.replace("rstun://...", &self.ticket());
+        }
+        // A program that goes on is the shell's successor, so that it can be ended.
+        if line.starts_with("rstun ") {
+            line.insert_str(0, "exec ");
+        }
+        let site = &self.sites[machine as usize];
+        let path = std::env::var("PATH").expect("a PATH");
+        let mut shell = Command::new("sh");
+        site.within(&mut shell).args(["-c", &line]);
+        shell.env("PATH", format!("{}:{path}", site.path("").display()));
+        match machine {
+            Machine::Server => self.link.at_server(|| Program::start(&mut shell)),
+            _ => self.link.at_client(|| Program::start(&mut shell)),
+        }
+    }
+
+    /// The ticket that the page has printed, or else what the server would show on a terminal.
+    fn ticket(&mut self) -> String {
+        if self.ticket.is_none() {
+            self.command(Machine::Server, "rstun ticket --addr vpn.example.org");
+        }
+        self.ticket.clone().expect("a ticket")
+    }
+
+    fn wait_until_ready(&self, machine: Machine, line: &str, program: &Program) {
+        if line.starts_with("rstun server") {
+            program.line("listening on ");
+            return;
+        }
+        program.line("connected to ");
+        let count = |flag: &str| line.split(' ').filter(|word| *word == flag).count();
+        let (mut inward, mut outward) = (count("-R"), count("-L") + count("-D"));
+        if let Some((_, file)) = line.split_once("--config ") {
+            let text = self.sites[machine as usize].read(file);
+            let text = String::from_utf8(text).expect("text");
+            let count = |key: &str| {
+                let list = text.lines().find(|line| line.starts_with(key));
+                list.map_or(0, |list| list.matches('"').count() / 2)
+            };
+            inward = count("tunnel-in");
+            outward = count("tunnel-out") + count("dynamic");
+        }
+        if line.contains("--all-servers") {
+            inward *= 2;
+        }
+        if inward > 0 {
+            program.nth_line(inward, "listens on ");
+        }
+        if outward > 0 {
+            program.nth_line(outward, ": listening on ");
+        }
+    }
+
+    fn assert_fetched(&self, times: usize) {
+        assert_eq!(self.fetched, vec!["here\n"; times]);
+    }
+
+    /// The line of a program's output that the page shows, indented, with addresses for names.
+    fn lines_of_output(&self, start: &str) -> String {
+        let mut lines = self
+            .text
+            .lines()
+            .filter_map(|line| line.strip_prefix("    "));
+        let line = lines
+            .find(|line| line.starts_with(start))
+            .expect("a line of output");
+        let named = NAMES.iter().fold(line.to_owned(), |line, (name, ip)| {
+            line.replace(name, &ip.to_string())
+        });
+        named
+    }
+}
+
+fn addr(ip: Ipv4Addr, port: u16) -> SocketAddr {
+    (ip, port).into()
+}
+
+fn socket(addr: SocketAddr) -> UdpSocket {
+    let socket = UdpSocket::bind(addr).expect("a free port");
+    let patience = Some(Duration::from_millis(500));
+    socket.set_read_timeout(patience).expect("a timeout");
+    socket
+}
+
+/// A packet goes in at `entrance` and comes out at `target`, and the answer comes back. Some may be lost.
+fn assert_exchanged(visitor: &UdpSocket, entrance: SocketAddr, target: &UdpSocket) {
+    let deadline = Instant::now() + DEADLINE;
+    let mut buffer = [0; 16];
+    while Instant::now() < deadline {
+        visitor.send_to(b"ping", entrance).expect("a packet sent");
+        let Ok((len, from)) = target.recv_from(&mut buffer) else {
+            continue;
+        };
+        assert_eq!(&buffer[..len], b"ping");
+        target.send_to(b"pong", from).expect("a packet sent");
+        if let Ok((len, from)) = visitor.recv_from(&mut buffer) {
+            assert_eq!((&buffer[..len], from), (&b"pong"[..], entrance));
+            return;
+        }
+    }
+    panic!("nothing comes back from {entrance}");
+}
+
+/// A fenced block of a page.
+struct Block {
+    /// What stands behind the fence's first line.
+    info: String,
+    text: String,
+}
+
+fn blocks(page: &str) -> Vec<Block> {
+    let inside = page.split("\n```").skip(1).step_by(2);
+    let blocks = inside.map(|block| {
+        let (info, text) = block.split_once('\n').expect("a line of its own");
+        Block {
+            info: info.to_owned(),
+            text: text.to_owned(),
+        }
+    });
+    blocks.collect()
+}
+
+/// The names that links give to a document's headings.
+fn headings(file: &str) -> BTreeSet<String> {
+    let text = read(file);
+    let lines = text.lines().filter_map(|line| line.strip_prefix('#'));
+    let titles = lines.map(|line| line.trim_start_matches('#').trim().to_lowercase());
+    titles.map(|title| title.replace(' ', "-")).collect()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(root().join(name)).expect(name)
+}
+
+/// The names of all pages.
+fn pages() -> BTreeSet<String> {
+    let entries = std::fs::read_dir(root()).expect("docs/");
+    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    let names = names.map(|name| name.into_string().expect("text"));
+    names.filter(|name| name.ends_with(".md")).collect()
+}
