@@ -82,11 +82,11 @@ fn what_is_gone_while_it_runs_is_not_made_anew() {
     program.line("certificate SHA-256");
     let [here, away] = [STATE, "away"].map(|path| site.path(path));
     std::fs::rename(&here, &away).expect("a directory renamed");
-    program.line("the configuration stays as it was");
+    let reload = || site.run(site.command("rstun").arg("reload"));
+    assert_eq!(reload().code, 1);
     assert!(!here.exists());
     std::fs::rename(&away, &here).expect("a directory renamed");
-    let reload = site.run(site.command("rstun").arg("reload"));
-    assert_eq!(reload.stdout.trim(), "nothing has changed");
+    assert_eq!(reload().stdout.trim(), "nothing has changed");
     assert_eq!(program.count("new connections get the certificate"), 0);
 }
 
