@@ -67,6 +67,7 @@ pub mod server;
 #[cfg(unix)]
 pub mod service;
 pub mod session;
+mod signals;
 pub mod socket;
 pub mod status;
 pub mod stdio;
@@ -100,6 +101,7 @@ use crate::invitation::Invitation;
 use crate::log::Log;
 use crate::server::Server;
 use crate::session::Opener;
+use crate::signals::Signals;
 #[cfg(unix)]
 use crate::stdio::Stdio;
 
@@ -333,45 +335,4 @@ fn open_audit_log(flags: &ServerFlags) -> Result<Option<AuditLog>> {
         AuditLog::open(path).with_context(|| format!("--audit-log {}", path.display()))
     };
     flags.audit_log.as_ref().map(open).transpose()
-}
-
-/// The signals that ask a process to end.
-struct Signals {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    #[cfg(unix)]
-    fn new() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    #[cfg(not(unix))]
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {})
-    }
-
-    /// Waits for the next one. Cancel-safe.
-    #[cfg(unix)]
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-
-    #[cfg(not(unix))]
-    async fn next(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            pending().await
-        }
-    }
 }
