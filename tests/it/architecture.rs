@@ -128,6 +128,7 @@ const SELF_CONTAINED: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("socket", &[]),
     ("stdio", &["socket"]),
+    ("memory", &[]),
     ("metrics", &[]),
 ];
 

@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 
 use super::MAX_FLOWS;
 use super::moderation::Bulk;
+use crate::memory;
 
 /// Bytes that each direction of a flow may have on the way at first.
 pub(super) const FIRST_WINDOW: u64 = 512 * 1024;
@@ -58,7 +59,9 @@ pub(super) struct Credit {
     /// What is to be told to the peer, by stream: the latest limit alone matters.
     grants: Mutex<HashMap<u64, u64>>,
     granted: Notify,
-    /// What our receivers have of [`GROWTH`].
+    /// What our receivers may have in all, [`GROWTH`] or less where memory has a limit.
+    growth: u64,
+    /// What they have of it.
     grown: AtomicU64,
     bulk: Arc<Bulk>,
 }
@@ -70,6 +73,7 @@ impl Credit {
             allowances: Mutex::default(),
             grants: Mutex::default(),
             granted: Notify::new(),
+            growth: memory::share(GROWTH),
             grown: AtomicU64::new(0),
             bulk,
         }
@@ -95,16 +99,16 @@ impl Credit {
     }
 
     /// Takes so many bytes of what is left for growth, if they are no more than half of it: what
-    /// comes later is to find something too.
+    /// comes later is to find something too. None grows when memory is short.
     fn grow(&self, bytes: u64) -> bool {
-        let fits = |grown: u64| (bytes <= (GROWTH - grown) / 2).then(|| grown + bytes);
-        self.grown.fetch_update(Relaxed, Relaxed, fits).is_ok()
+        let fits = |grown: u64| (bytes <= (self.growth - grown) / 2).then(|| grown + bytes);
+        !memory::is_short() && self.grown.fetch_update(Relaxed, Relaxed, fits).is_ok()
     }
 
     /// The same for a flow that has not shown yet what it needs.
     fn head_start(&self, bytes: u64) -> bool {
-        let fits = |grown: u64| (grown + bytes <= GROWTH / 2).then(|| grown + bytes);
-        self.grown.fetch_update(Relaxed, Relaxed, fits).is_ok()
+        let fits = |grown: u64| (grown + bytes <= self.growth / 2).then(|| grown + bytes);
+        !memory::is_short() && self.grown.fetch_update(Relaxed, Relaxed, fits).is_ok()
     }
 
     fn shrink(&self, bytes: u64) {
