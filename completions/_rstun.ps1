@@ -41,7 +41,7 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             break
         }
         'rstun;server' {
-            [CompletionResult]::new('--addr', '--addr', [CompletionResultType]::ParameterName, 'UDP address to listen on; a bare port means all addresses, and a range 6060-6099 all of its ports, for clients to change between')
+            [CompletionResult]::new('--addr', '--addr', [CompletionResultType]::ParameterName, 'Address to listen on, by UDP and by TCP; a bare port means all addresses, and a range 6060-6099 all of its ports by UDP, for clients to change between')
             [CompletionResult]::new('--downstream', '--downstream', [CompletionResultType]::ParameterName, 'What clients may reach, repeatable: HOST:PORT, NETWORK:FIRST-LAST, udp://HOST:PORT or unix:///PATH; a bare port is at 127.0.0.1')
             [CompletionResult]::new('--unix-dir', '--unix-dir', [CompletionResultType]::ParameterName, 'Directory in which TunnelIn may listen on Unix sockets [default: none]')
             [CompletionResult]::new('--password', '--password', [CompletionResultType]::ParameterName, 'Password; others on this machine can see it in the list of processes')
@@ -86,6 +86,8 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('--cert', '--cert', [CompletionResultType]::ParameterName, 'Copy of the server''s certificate, DER or PEM; repeatable, and one that fits will do [default: certificate.der in the configuration directory]')
             [CompletionResult]::new('--pin', '--pin', [CompletionResultType]::ParameterName, 'In place of --cert the SHA-256 of the server''s certificate, as keygen and the server print it; repeatable, and one that fits will do')
             [CompletionResult]::new('--trust', '--trust', [CompletionResultType]::ParameterName, 'In place of both, whom to ask')
+            [CompletionResult]::new('--transport', '--transport', [CompletionResultType]::ParameterName, 'What carries the connection to the server')
+            [CompletionResult]::new('--proxy', '--proxy', [CompletionResultType]::ParameterName, 'HTTP proxy that TCP is to go through [default: that of HTTPS_PROXY, but for servers of NO_PROXY]')
             [CompletionResult]::new('--congestion', '--congestion', [CompletionResultType]::ParameterName, 'Congestion control of what this side sends')
             [CompletionResult]::new('--idle-timeout', '--idle-timeout', [CompletionResultType]::ParameterName, 'Silence after which a connection is lost, with what goes through it; the other side may allow less')
             [CompletionResult]::new('--udp-timeout', '--udp-timeout', [CompletionResultType]::ParameterName, 'Silence after which a UDP flow is over, where its tunnel has no ?timeout=')
@@ -113,6 +115,8 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('--cert', '--cert', [CompletionResultType]::ParameterName, 'Copy of the server''s certificate, DER or PEM; repeatable, and one that fits will do [default: certificate.der in the configuration directory]')
             [CompletionResult]::new('--pin', '--pin', [CompletionResultType]::ParameterName, 'In place of --cert the SHA-256 of the server''s certificate, as keygen and the server print it; repeatable, and one that fits will do')
             [CompletionResult]::new('--trust', '--trust', [CompletionResultType]::ParameterName, 'In place of both, whom to ask')
+            [CompletionResult]::new('--transport', '--transport', [CompletionResultType]::ParameterName, 'What carries the connection to the server')
+            [CompletionResult]::new('--proxy', '--proxy', [CompletionResultType]::ParameterName, 'HTTP proxy that TCP is to go through [default: that of HTTPS_PROXY, but for servers of NO_PROXY]')
             [CompletionResult]::new('--congestion', '--congestion', [CompletionResultType]::ParameterName, 'Congestion control of what this side sends')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
@@ -232,7 +236,7 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             break
         }
         'rstun;check;server' {
-            [CompletionResult]::new('--addr', '--addr', [CompletionResultType]::ParameterName, 'UDP address to listen on; a bare port means all addresses, and a range 6060-6099 all of its ports, for clients to change between')
+            [CompletionResult]::new('--addr', '--addr', [CompletionResultType]::ParameterName, 'Address to listen on, by UDP and by TCP; a bare port means all addresses, and a range 6060-6099 all of its ports by UDP, for clients to change between')
             [CompletionResult]::new('--downstream', '--downstream', [CompletionResultType]::ParameterName, 'What clients may reach, repeatable: HOST:PORT, NETWORK:FIRST-LAST, udp://HOST:PORT or unix:///PATH; a bare port is at 127.0.0.1')
             [CompletionResult]::new('--unix-dir', '--unix-dir', [CompletionResultType]::ParameterName, 'Directory in which TunnelIn may listen on Unix sockets [default: none]')
             [CompletionResult]::new('--password', '--password', [CompletionResultType]::ParameterName, 'Password; others on this machine can see it in the list of processes')
@@ -277,6 +281,8 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('--cert', '--cert', [CompletionResultType]::ParameterName, 'Copy of the server''s certificate, DER or PEM; repeatable, and one that fits will do [default: certificate.der in the configuration directory]')
             [CompletionResult]::new('--pin', '--pin', [CompletionResultType]::ParameterName, 'In place of --cert the SHA-256 of the server''s certificate, as keygen and the server print it; repeatable, and one that fits will do')
             [CompletionResult]::new('--trust', '--trust', [CompletionResultType]::ParameterName, 'In place of both, whom to ask')
+            [CompletionResult]::new('--transport', '--transport', [CompletionResultType]::ParameterName, 'What carries the connection to the server')
+            [CompletionResult]::new('--proxy', '--proxy', [CompletionResultType]::ParameterName, 'HTTP proxy that TCP is to go through [default: that of HTTPS_PROXY, but for servers of NO_PROXY]')
             [CompletionResult]::new('--congestion', '--congestion', [CompletionResultType]::ParameterName, 'Congestion control of what this side sends')
             [CompletionResult]::new('--idle-timeout', '--idle-timeout', [CompletionResultType]::ParameterName, 'Silence after which a connection is lost, with what goes through it; the other side may allow less')
             [CompletionResult]::new('--udp-timeout', '--udp-timeout', [CompletionResultType]::ParameterName, 'Silence after which a UDP flow is over, where its tunnel has no ?timeout=')
@@ -392,6 +398,8 @@ Register-ArgumentCompleter -Native -CommandName 'rstun' -ScriptBlock {
             [CompletionResult]::new('--scenario', '--scenario', [CompletionResultType]::ParameterName, 'What to measure, repeatable [default: all]')
             [CompletionResult]::new('--payload', '--payload', [CompletionResultType]::ParameterName, 'Size of a request, and of its answer')
             [CompletionResult]::new('--server-addr', '--server-addr', [CompletionResultType]::ParameterName, 'Server to measure, started with --allow-bench, in place of one in this process; the port is 6060 if left out')
+            [CompletionResult]::new('--transport', '--transport', [CompletionResultType]::ParameterName, 'What carries the connection to the server')
+            [CompletionResult]::new('--proxy', '--proxy', [CompletionResultType]::ParameterName, 'HTTP proxy that TCP is to go through [default: that of HTTPS_PROXY, but for servers of NO_PROXY]')
             [CompletionResult]::new('--congestion', '--congestion', [CompletionResultType]::ParameterName, 'Congestion control of what this side sends')
             [CompletionResult]::new('--ticket-file', '--ticket-file', [CompletionResultType]::ParameterName, 'File with a ticket in its first line, which nobody else may read [else: RSTUN_TICKET]')
             [CompletionResult]::new('--password', '--password', [CompletionResultType]::ParameterName, 'Password; others on this machine can see it in the list of processes')

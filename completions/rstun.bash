@@ -196,7 +196,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__bench)
-            opts="-h -V --seconds --streams --scenario --payload --json --server-addr --congestion --ticket-file --password --password-file --name --identity --cert --pin --trust --help --version"
+            opts="-h -V --seconds --streams --scenario --payload --json --server-addr --transport --proxy --congestion --ticket-file --password --password-file --name --identity --cert --pin --trust --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -219,6 +219,14 @@ _rstun() {
                     return 0
                     ;;
                 --server-addr)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --transport)
+                    COMPREPLY=($(compgen -W "auto quic tcp" -- "${cur}"))
+                    return 0
+                    ;;
+                --proxy)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -284,7 +292,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__check__subcmd__client)
-            opts="-L -R -D -h -V --server-addr --all-servers --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --ticket-file --password --password-file --name --identity --cert --pin --trust --congestion --idle-timeout --udp-timeout --hop-interval --drain --metrics --metrics-token-file --health --config --log --help --version"
+            opts="-L -R -D -h -V --server-addr --all-servers --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --ticket-file --password --password-file --name --identity --cert --pin --trust --transport --proxy --congestion --idle-timeout --udp-timeout --hop-interval --drain --metrics --metrics-token-file --health --config --log --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -356,6 +364,14 @@ _rstun() {
                     ;;
                 --trust)
                     COMPREPLY=($(compgen -W "system first-use" -- "${cur}"))
+                    return 0
+                    ;;
+                --transport)
+                    COMPREPLY=($(compgen -W "auto quic tcp" -- "${cur}"))
+                    return 0
+                    ;;
+                --proxy)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --congestion)
@@ -552,7 +568,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__client)
-            opts="-L -R -D -h -V --server-addr --all-servers --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --ticket-file --password --password-file --name --identity --cert --pin --trust --congestion --idle-timeout --udp-timeout --hop-interval --drain --metrics --metrics-token-file --health --config --log --help --version"
+            opts="-L -R -D -h -V --server-addr --all-servers --mode --addr-mapping --tunnel-out --tunnel-in --dynamic --ticket-file --password --password-file --name --identity --cert --pin --trust --transport --proxy --congestion --idle-timeout --udp-timeout --hop-interval --drain --metrics --metrics-token-file --health --config --log --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -626,6 +642,14 @@ _rstun() {
                     COMPREPLY=($(compgen -W "system first-use" -- "${cur}"))
                     return 0
                     ;;
+                --transport)
+                    COMPREPLY=($(compgen -W "auto quic tcp" -- "${cur}"))
+                    return 0
+                    ;;
+                --proxy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --congestion)
                     COMPREPLY=($(compgen -W "bbr cubic newreno" -- "${cur}"))
                     return 0
@@ -674,7 +698,7 @@ _rstun() {
             return 0
             ;;
         rstun__subcmd__connect)
-            opts="-h -V --server-addr --ticket-file --password --password-file --name --identity --cert --pin --trust --congestion --config --help --version"
+            opts="-h -V --server-addr --ticket-file --password --password-file --name --identity --cert --pin --trust --transport --proxy --congestion --config --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -714,6 +738,14 @@ _rstun() {
                     ;;
                 --trust)
                     COMPREPLY=($(compgen -W "system first-use" -- "${cur}"))
+                    return 0
+                    ;;
+                --transport)
+                    COMPREPLY=($(compgen -W "auto quic tcp" -- "${cur}"))
+                    return 0
+                    ;;
+                --proxy)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --congestion)

@@ -37,7 +37,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'rstun;server'= {
-            cand --addr 'UDP address to listen on; a bare port means all addresses, and a range 6060-6099 all of its ports, for clients to change between'
+            cand --addr 'Address to listen on, by UDP and by TCP; a bare port means all addresses, and a range 6060-6099 all of its ports by UDP, for clients to change between'
             cand --downstream 'What clients may reach, repeatable: HOST:PORT, NETWORK:FIRST-LAST, udp://HOST:PORT or unix:///PATH; a bare port is at 127.0.0.1'
             cand --unix-dir 'Directory in which TunnelIn may listen on Unix sockets [default: none]'
             cand --password 'Password; others on this machine can see it in the list of processes'
@@ -81,6 +81,8 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --cert 'Copy of the server''s certificate, DER or PEM; repeatable, and one that fits will do [default: certificate.der in the configuration directory]'
             cand --pin 'In place of --cert the SHA-256 of the server''s certificate, as keygen and the server print it; repeatable, and one that fits will do'
             cand --trust 'In place of both, whom to ask'
+            cand --transport 'What carries the connection to the server'
+            cand --proxy 'HTTP proxy that TCP is to go through [default: that of HTTPS_PROXY, but for servers of NO_PROXY]'
             cand --congestion 'Congestion control of what this side sends'
             cand --idle-timeout 'Silence after which a connection is lost, with what goes through it; the other side may allow less'
             cand --udp-timeout 'Silence after which a UDP flow is over, where its tunnel has no ?timeout='
@@ -107,6 +109,8 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --cert 'Copy of the server''s certificate, DER or PEM; repeatable, and one that fits will do [default: certificate.der in the configuration directory]'
             cand --pin 'In place of --cert the SHA-256 of the server''s certificate, as keygen and the server print it; repeatable, and one that fits will do'
             cand --trust 'In place of both, whom to ask'
+            cand --transport 'What carries the connection to the server'
+            cand --proxy 'HTTP proxy that TCP is to go through [default: that of HTTPS_PROXY, but for servers of NO_PROXY]'
             cand --congestion 'Congestion control of what this side sends'
             cand --config 'File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more [default: server.toml or client.toml in the configuration directory, if it is there]'
             cand -h 'Print help (see more with ''--help'')'
@@ -212,7 +216,7 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'rstun;check;server'= {
-            cand --addr 'UDP address to listen on; a bare port means all addresses, and a range 6060-6099 all of its ports, for clients to change between'
+            cand --addr 'Address to listen on, by UDP and by TCP; a bare port means all addresses, and a range 6060-6099 all of its ports by UDP, for clients to change between'
             cand --downstream 'What clients may reach, repeatable: HOST:PORT, NETWORK:FIRST-LAST, udp://HOST:PORT or unix:///PATH; a bare port is at 127.0.0.1'
             cand --unix-dir 'Directory in which TunnelIn may listen on Unix sockets [default: none]'
             cand --password 'Password; others on this machine can see it in the list of processes'
@@ -256,6 +260,8 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --cert 'Copy of the server''s certificate, DER or PEM; repeatable, and one that fits will do [default: certificate.der in the configuration directory]'
             cand --pin 'In place of --cert the SHA-256 of the server''s certificate, as keygen and the server print it; repeatable, and one that fits will do'
             cand --trust 'In place of both, whom to ask'
+            cand --transport 'What carries the connection to the server'
+            cand --proxy 'HTTP proxy that TCP is to go through [default: that of HTTPS_PROXY, but for servers of NO_PROXY]'
             cand --congestion 'Congestion control of what this side sends'
             cand --idle-timeout 'Silence after which a connection is lost, with what goes through it; the other side may allow less'
             cand --udp-timeout 'Silence after which a UDP flow is over, where its tunnel has no ?timeout='
@@ -357,6 +363,8 @@ set edit:completion:arg-completer[rstun] = {|@words|
             cand --scenario 'What to measure, repeatable [default: all]'
             cand --payload 'Size of a request, and of its answer'
             cand --server-addr 'Server to measure, started with --allow-bench, in place of one in this process; the port is 6060 if left out'
+            cand --transport 'What carries the connection to the server'
+            cand --proxy 'HTTP proxy that TCP is to go through [default: that of HTTPS_PROXY, but for servers of NO_PROXY]'
             cand --congestion 'Congestion control of what this side sends'
             cand --ticket-file 'File with a ticket in its first line, which nobody else may read [else: RSTUN_TICKET]'
             cand --password 'Password; others on this machine can see it in the list of processes'

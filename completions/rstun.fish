@@ -39,7 +39,7 @@ complete -c rstun -n "__fish_rstun_needs_command" -f -a "service" -d 'Have syste
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "keygen" -d 'Make a key and a certificate for a server, or a client\'s key or secret'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "bench" -d 'Measure what a tunnel does, on this machine or to a server'
 complete -c rstun -n "__fish_rstun_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c rstun -n "__fish_rstun_using_subcommand server" -l addr -d 'UDP address to listen on; a bare port means all addresses, and a range 6060-6099 all of its ports, for clients to change between' -r
+complete -c rstun -n "__fish_rstun_using_subcommand server" -l addr -d 'Address to listen on, by UDP and by TCP; a bare port means all addresses, and a range 6060-6099 all of its ports by UDP, for clients to change between' -r
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l downstream -d 'What clients may reach, repeatable: HOST:PORT, NETWORK:FIRST-LAST, udp://HOST:PORT or unix:///PATH; a bare port is at 127.0.0.1' -r
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l unix-dir -d 'Directory in which TunnelIn may listen on Unix sockets [default: none]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand server" -l password -d 'Password; others on this machine can see it in the list of processes' -r
@@ -81,6 +81,10 @@ complete -c rstun -n "__fish_rstun_using_subcommand client" -l cert -d 'Copy of 
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l pin -d 'In place of --cert the SHA-256 of the server\'s certificate, as keygen and the server print it; repeatable, and one that fits will do' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l trust -d 'In place of both, whom to ask' -r -f -a "system\t'The authorities that this system trusts, for the name in --server-addr'
 first-use\t'Nobody the first time; then its certificate has to stay the same'"
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l transport -d 'What carries the connection to the server' -r -f -a "auto\t'QUIC, and while UDP is blocked TCP'
+quic\t'QUIC alone, which needs UDP'
+tcp\t'TLS over TCP alone'"
+complete -c rstun -n "__fish_rstun_using_subcommand client" -l proxy -d 'HTTP proxy that TCP is to go through [default: that of HTTPS_PROXY, but for servers of NO_PROXY]' -r
 complete -c rstun -n "__fish_rstun_using_subcommand client" -l congestion -d 'Congestion control of what this side sends' -r -f -a "bbr\t'Our own, after BBRv3: measures the path, and takes no random loss for congestion'
 cubic\t'What most of TCP does'
 newreno\t'What TCP did before that'"
@@ -107,6 +111,10 @@ complete -c rstun -n "__fish_rstun_using_subcommand connect" -l cert -d 'Copy of
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l pin -d 'In place of --cert the SHA-256 of the server\'s certificate, as keygen and the server print it; repeatable, and one that fits will do' -r
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l trust -d 'In place of both, whom to ask' -r -f -a "system\t'The authorities that this system trusts, for the name in --server-addr'
 first-use\t'Nobody the first time; then its certificate has to stay the same'"
+complete -c rstun -n "__fish_rstun_using_subcommand connect" -l transport -d 'What carries the connection to the server' -r -f -a "auto\t'QUIC, and while UDP is blocked TCP'
+quic\t'QUIC alone, which needs UDP'
+tcp\t'TLS over TCP alone'"
+complete -c rstun -n "__fish_rstun_using_subcommand connect" -l proxy -d 'HTTP proxy that TCP is to go through [default: that of HTTPS_PROXY, but for servers of NO_PROXY]' -r
 complete -c rstun -n "__fish_rstun_using_subcommand connect" -l congestion -d 'Congestion control of what this side sends' -r -f -a "bbr\t'Our own, after BBRv3: measures the path, and takes no random loss for congestion'
 cubic\t'What most of TCP does'
 newreno\t'What TCP did before that'"
@@ -162,7 +170,7 @@ complete -c rstun -n "__fish_rstun_using_subcommand check; and not __fish_seen_s
 complete -c rstun -n "__fish_rstun_using_subcommand check; and not __fish_seen_subcommand_from server client help" -f -a "server" -d 'What `rstun server` would do with the same flags'
 complete -c rstun -n "__fish_rstun_using_subcommand check; and not __fish_seen_subcommand_from server client help" -f -a "client" -d 'What `rstun client` would do with the same flags'
 complete -c rstun -n "__fish_rstun_using_subcommand check; and not __fish_seen_subcommand_from server client help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l addr -d 'UDP address to listen on; a bare port means all addresses, and a range 6060-6099 all of its ports, for clients to change between' -r
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l addr -d 'Address to listen on, by UDP and by TCP; a bare port means all addresses, and a range 6060-6099 all of its ports by UDP, for clients to change between' -r
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l downstream -d 'What clients may reach, repeatable: HOST:PORT, NETWORK:FIRST-LAST, udp://HOST:PORT or unix:///PATH; a bare port is at 127.0.0.1' -r
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l unix-dir -d 'Directory in which TunnelIn may listen on Unix sockets [default: none]' -r -F
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from server" -l password -d 'Password; others on this machine can see it in the list of processes' -r
@@ -204,6 +212,10 @@ complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subco
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l pin -d 'In place of --cert the SHA-256 of the server\'s certificate, as keygen and the server print it; repeatable, and one that fits will do' -r
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l trust -d 'In place of both, whom to ask' -r -f -a "system\t'The authorities that this system trusts, for the name in --server-addr'
 first-use\t'Nobody the first time; then its certificate has to stay the same'"
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l transport -d 'What carries the connection to the server' -r -f -a "auto\t'QUIC, and while UDP is blocked TCP'
+quic\t'QUIC alone, which needs UDP'
+tcp\t'TLS over TCP alone'"
+complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l proxy -d 'HTTP proxy that TCP is to go through [default: that of HTTPS_PROXY, but for servers of NO_PROXY]' -r
 complete -c rstun -n "__fish_rstun_using_subcommand check; and __fish_seen_subcommand_from client" -l congestion -d 'Congestion control of what this side sends' -r -f -a "bbr\t'Our own, after BBRv3: measures the path, and takes no random loss for congestion'
 cubic\t'What most of TCP does'
 newreno\t'What TCP did before that'"
@@ -272,6 +284,10 @@ flows\t'New connections in a second, 8 at a time'
 idle\t'Memory for each of 1000 connections that do nothing (on Linux)'"
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l payload -d 'Size of a request, and of its answer' -r
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l server-addr -d 'Server to measure, started with --allow-bench, in place of one in this process; the port is 6060 if left out' -r
+complete -c rstun -n "__fish_rstun_using_subcommand bench" -l transport -d 'What carries the connection to the server' -r -f -a "auto\t'QUIC, and while UDP is blocked TCP'
+quic\t'QUIC alone, which needs UDP'
+tcp\t'TLS over TCP alone'"
+complete -c rstun -n "__fish_rstun_using_subcommand bench" -l proxy -d 'HTTP proxy that TCP is to go through [default: that of HTTPS_PROXY, but for servers of NO_PROXY]' -r
 complete -c rstun -n "__fish_rstun_using_subcommand bench" -l congestion -d 'Congestion control of what this side sends' -r -f -a "bbr\t'Our own, after BBRv3: measures the path, and takes no random loss for congestion'
 cubic\t'What most of TCP does'
 newreno\t'What TCP did before that'"

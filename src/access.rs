@@ -18,9 +18,7 @@ use std::path::{Path, PathBuf};
 
 use crate::tunnel::{Host, HostPort, Listen, Target, UnixPath};
 
-pub use credential::{
-    ChannelBinding, Credential, EXPORTER_LABEL, NoVerifier, Password, Proof, StoredKey,
-};
+pub use credential::{ChannelBinding, Credential, NoVerifier, Password, Proof, StoredKey};
 pub use entry::{Entry, Mistake, Verifier, is_name, read};
 pub use listen::{Addresses, ListenRule};
 pub use registry::{Claim, Held, Identity, PASSWORD_IDENTITY, Registry};

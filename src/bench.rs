@@ -90,7 +90,7 @@ pub fn run(plan: &Plan) -> Result<Ended> {
     let interrupt = Interrupt::listen()?;
     let ends = match &plan.remote {
         Some(remote) => Ends::with(remote, plan.tuning)?,
-        None => Ends::here(plan.tuning)?,
+        None => Ends::here(plan.ways.clone(), plan.tuning)?,
     };
     if !ends.wait(&interrupt)? {
         return Ok(Ended::Interrupted);

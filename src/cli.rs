@@ -28,7 +28,10 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use zeroize::Zeroizing;
 
-pub use client::{ClientFlags, ConnectFlags, CredentialFlags, Mode, TrustBy, TrustFlags};
+pub use client::{
+    ClientFlags, ConnectFlags, CredentialFlags, Mode, ProxyUrl, Transport, TransportFlags, TrustBy,
+    TrustFlags,
+};
 #[cfg(unix)]
 pub use control::{
     MappingFlags, ReloadFlags, RunningFlags, StatusFlags, StopFlags, TunnelAddFlags, TunnelCommand,
@@ -121,8 +124,8 @@ mod heading {
     rstun server --addr 0.0.0.0:6060 --downstream 8800 --password-file secret \\\n      \
     --cert certificate.der --key priv_key.der")]
 pub struct ServerFlags {
-    /// UDP address to listen on; a bare port means all addresses, and a range 6060-6099 all of its
-    /// ports, for clients to change between
+    /// Address to listen on, by UDP and by TCP; a bare port means all addresses, and a range 6060-6099
+    /// all of its ports by UDP, for clients to change between
     #[arg(help_heading = heading::CONNECTION, long, value_name = "[IP:]PORT", default_value = "6060")]
     pub addr: String,
 
@@ -473,6 +476,10 @@ pub struct BenchFlags {
     /// 6060 if left out
     #[arg(long, value_name = "HOST[:PORT]")]
     pub server_addr: Option<String>,
+
+    /// What carries the connection
+    #[command(flatten)]
+    pub transport: TransportFlags,
 
     /// How much a connection has in flight
     #[command(flatten)]

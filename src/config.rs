@@ -13,6 +13,7 @@ mod places;
 mod reload;
 mod settings;
 mod ticket;
+mod transport;
 mod trust;
 mod tunnels;
 mod web;
@@ -27,11 +28,12 @@ use tracing::warn;
 use zeroize::Zeroizing;
 
 use self::identity::Identity;
+use self::transport::ways;
 use self::trust::trust;
 use crate::access::{Access, Credential, Password};
 use crate::cli::{
     self, BenchFlags, ClientFlags, CongestionFlags, CredentialFlags, Hidden, IdleFlags,
-    KeygenFlags, PasswordFlags, ServerFlags, TrustFlags,
+    KeygenFlags, PasswordFlags, ServerFlags, TransportFlags, TrustFlags,
 };
 use crate::invitation::Invitation;
 use crate::keygen::{self, Wanted};
@@ -47,6 +49,7 @@ pub use clients::ClientsFile;
 pub use connect::ConnectConfig;
 pub use reload::{ClientChanges, ServerChanges, Source};
 pub use settings::{Asked, NotUnderstood, Origins, read};
+pub use transport::Ways;
 pub use tunnels::{Mistakes, mappings};
 pub use web::{Serves, WebConfig};
 
@@ -148,6 +151,8 @@ impl ServerConfig {
 pub struct Upstream {
     /// Where it is; a name is resolved anew each time.
     pub addr: HostPort,
+    /// How it may be reached.
+    pub ways: Ways,
     /// How many ports that follow this one are the server's too.
     pub more_ports: u16,
     /// What makes it the right one.
@@ -197,7 +202,7 @@ impl ClientConfig {
         let tunnels = tunnels::tunnels(&flags)?;
         Ok(Self {
             tunnels,
-            servers: upstreams(addrs, &flags.trust)?,
+            servers: upstreams(addrs, &flags.trust, &flags.transport)?,
             all_servers: flags.all_servers,
             credential: credential(flags.credential)?,
             tuning: Tuning {
@@ -232,11 +237,17 @@ fn server_addr(text: &str) -> Result<(HostPort, u16)> {
 }
 
 /// The servers, each with what makes it the right one.
-fn upstreams(addrs: Vec<(HostPort, u16)>, flags: &TrustFlags) -> Result<Vec<Upstream>> {
+fn upstreams(
+    addrs: Vec<(HostPort, u16)>,
+    flags: &TrustFlags,
+    transport: &TransportFlags,
+) -> Result<Vec<Upstream>> {
     let upstream = |(addr, more_ports)| {
         let trust = trust(flags, Some(&addr))?;
+        let ways = ways(transport, &addr)?;
         Ok(Upstream {
             addr,
+            ways,
             more_ports,
             trust,
         })
@@ -267,6 +278,8 @@ impl From<cli::Congestion> for Congestion {
 pub struct Remote {
     /// Where it is.
     pub server: HostPort,
+    /// How it may be reached.
+    pub ways: Ways,
     /// What makes it the right one.
     pub trust: Trust,
     /// What proves who we are.
@@ -284,8 +297,10 @@ impl Remote {
         }
         let Some(addr) = flags.server_addr else {
             ensure!(
-                !flags.credential.is_given() && !flags.trust.is_given(),
-                "credentials, certificates and trust are for a server that runs elsewhere: give its \
+                !flags.credential.is_given()
+                    && !flags.trust.is_given()
+                    && flags.transport.proxy.is_none(),
+                "credentials, certificates, trust and proxies are for a server that runs elsewhere: give its \
                  --server-addr too"
             );
             return Ok(None);
@@ -294,6 +309,7 @@ impl Remote {
         let (server, _) = server_addr(&addr)?;
         Ok(Some(Self {
             trust: trust(&flags.trust, Some(&server))?,
+            ways: ways(&flags.transport, &server)?,
             server,
             credential: credential(flags.credential)?,
         }))

@@ -20,6 +20,11 @@
 //! session owns its flows. Told to stop, each lets what it owns finish, and no task outlives its
 //! owner.
 //!
+//! # What is seen from outside
+//!
+//! Flows, logins and sessions count in [`metrics`], which know nobody. [`status`] makes a snapshot of
+//! them, and it is the same whoever looks: through the [`control`] socket, or by HTTP ([`web`]).
+//!
 //! # Threads
 //!
 //! One thread with a current-thread runtime carries everything: measured, that is faster than a

@@ -291,11 +291,12 @@ async fn serve((newcomer, connection): Greeted, shared: Arc<Shared>) {
     let stop = &shared.stop;
     let identity = newcomer.identity.clone();
     let take = shared.seats.take(&newcomer);
-    let Some(seat) = stop.run_until_cancelled(take).await else {
+    let Some((seat, inheritance)) = stop.run_until_cancelled(take).await else {
         return;
     };
     let (ports, make_room) = (shared.ports.clone(), seat.make_room());
-    let welcome = newcomer.welcome(&shared.metrics, ports, shared.udp_idle, make_room);
+    let known = (ports, inheritance);
+    let welcome = newcomer.welcome(&shared.metrics, known, shared.udp_idle, make_room);
     let why = match stop
         .run_until_cancelled(timeout(LOGIN_DEADLINE, welcome))
         .await

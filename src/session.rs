@@ -17,6 +17,7 @@ mod lanes;
 mod local;
 mod login;
 mod socks5;
+mod succession;
 mod tunnels;
 mod welcome;
 
@@ -26,7 +27,6 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -39,18 +39,20 @@ use self::dial::{Dialed, Dialing};
 use self::flow::Shared;
 use self::guest::Guest;
 use self::lanes::Lanes;
+use self::succession::Listening;
 use crate::listener::Listener;
 use crate::metrics::{self, Account, Listed};
 use crate::transport::{CloseCode, Connection, Lost, Receiver, ResetCode, Sender, StreamError};
 use crate::tunnel::{Listen, Target};
 use crate::wire::{DecodeError, Message};
 
-pub use crate::wire::ALPN;
+pub use crate::wire::{ALPN, Former};
 pub use changes::OpenError;
 pub use datagram::Association;
 pub use flow::{FlowError, Opener, Reached};
 pub use local::Local;
 pub use login::{Instance, LoggedIn, greet, login};
+pub use succession::{Inheritance, Succession};
 pub use welcome::{MakeRoom, Newcomer};
 
 /// Why there is no session.
@@ -148,6 +150,8 @@ pub struct Summons {
     pub leave: CancellationToken,
     /// To take no new flows, and to end with the last that is open.
     pub retire: CancellationToken,
+    /// To give away what the session listens on, and to go on without.
+    pub succession: Succession,
     /// To see whether the peer lives, and to end if it gives no sign of it within [`PROBE`].
     pub probe: Notify,
 }
@@ -188,8 +192,8 @@ pub struct Session {
     dialing: Arc<Dialing>,
     /// Where this side listens for the session's own sake, by the tunnel's number: at first what is to
     /// be listened to, then a task for each.
-    listeners: Vec<(u32, Local, Arc<Listener>)>,
-    listening: HashMap<u32, JoinSet<()>>,
+    listeners: Vec<(u32, Local, Listen, Arc<Listener>)>,
+    listening: HashMap<u32, Listening>,
     changes: Changes,
     opener: Opener,
     datagrams: Arc<Datagrams>,
@@ -209,7 +213,7 @@ impl Session {
         connection: Connection,
         control: Control,
         dialed: impl IntoIterator<Item = (u32, String, Target)>,
-        listeners: Vec<(u32, Local, Arc<Listener>)>,
+        listeners: Vec<(u32, Local, Listen, Arc<Listener>)>,
         udp_idle: Duration,
     ) -> Self {
         let (token, draining) = (CancellationToken::new(), CancellationToken::new());
@@ -316,6 +320,9 @@ impl Session {
                     told = Some(self.announce_end(soon).await);
                 }
                 () = summons.leave.cancelled() => break Ended::Superseded,
+                () = summons.succession.wanted(), if !summons.succession.is_given() => {
+                    self.hand_over(&summons.succession).await;
+                }
                 () = &mut dead => break Ended::Dead,
                 why = &mut unwelcome => break Ended::Unwelcome(why),
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
@@ -337,8 +344,8 @@ impl Session {
                 Ok((tx, rx)) = connection.accept() => self.accept(tx, rx, told),
             }
         };
-        for (_, mut listening) in self.listening.drain() {
-            listening.shutdown().await;
+        for (_, listening) in self.listening.drain() {
+            listening.close().await;
         }
         self.end(ended).await
     }
@@ -363,10 +370,11 @@ impl Session {
 
     /// Carries the visitors of all that this side listens on for the session's sake.
     fn listen(&mut self) {
-        for (number, tunnel, listener) in std::mem::take(&mut self.listeners) {
-            let opener = self.opener.clone();
+        for (number, tunnel, listen, listener) in std::mem::take(&mut self.listeners) {
+            let (opener, port) = (self.opener.clone(), (listen, listener.clone()));
             let carry = async move { opener.carry_all(number, tunnel, listener).await };
-            self.listening.entry(number).or_default().spawn(carry);
+            let listening = Listening::new(port, carry);
+            self.listening.insert(number, listening);
         }
     }
 
@@ -384,7 +392,16 @@ impl Session {
     /// Takes no new flows from now on.
     fn drain(&mut self) {
         self.draining.cancel();
-        self.listening.values_mut().for_each(JoinSet::abort_all);
+        self.listening.values_mut().for_each(Listening::abort);
+    }
+
+    /// Takes no new visitors from now on: they are another session's of the same client's.
+    async fn hand_over(&mut self, succession: &Succession) {
+        if let Some(guest) = self.role.guest() {
+            guest.retire();
+        }
+        let listening = std::mem::take(&mut self.listening);
+        succession.give(listening.into_values()).await;
     }
 
     /// Serves a flow of the peer's, unless it was told long ago that none is taken any more.

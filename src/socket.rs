@@ -11,9 +11,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
-use tokio::net::{TcpStream, tcp};
+use tokio::net::{TcpListener, TcpStream, tcp};
 #[cfg(unix)]
 use tokio::net::{UnixStream, unix};
 use tokio::time::timeout;
@@ -178,6 +178,21 @@ pub fn bind_to<T>(
             _ => to(Ipv4Addr::UNSPECIFIED.into()),
         }),
     }
+}
+
+/// A TCP port for others to connect to, of whom the kernel lets so many wait.
+pub fn listen_tcp(addr: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+    let socket = RawSocket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(!addr.ip().is_unspecified())?;
+    }
+    // Elsewhere than on Unix this would let two programs share a port.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(backlog)?;
+    TcpListener::from_std(socket.into())
 }
 
 /// The direction from the socket.

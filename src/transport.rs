@@ -1,24 +1,41 @@
 //! What a connection is to everyone above: flows opened and accepted, and an end with a reason.
 //!
 //! The transports are a closed set: [`Connection`], [`Sender`], [`Receiver`] and [`Attempt`] are
-//! enums over them. So far there is one, QUIC. All that is known of it is in its child `quic`.
+//! enums over them, QUIC and TLS over TCP. All that is known of either is in the children `quic` and
+//! `tcp`.
 
 mod connection;
+mod credit;
 mod endpoint;
 mod quic;
 mod stream;
+mod tcp;
 
 pub use connection::Connection;
-pub use endpoint::{Attempt, Bound, Endpoint, connect};
+pub use endpoint::{Attempt, Bound, Endpoint, connect, connect_tcp};
 #[doc(hidden)]
 pub use quic::BareController;
 pub use quic::Generation;
 pub use stream::{Receiver, Sender};
+#[doc(hidden)]
+pub use tcp::take_frames;
+pub use tcp::{NoProxy, Proxy, Route};
 
 use std::fmt;
 use std::time::Duration;
 
 use thiserror::Error;
+
+/// Flows that a peer may have open at once, after login.
+///
+/// Quinn keeps an entry for each, used or not, so it is not simply the largest number.
+const MAX_FLOWS: u32 = 16_384;
+
+/// What TLS is asked for to bind a login to its connection (RFC 9266, section 2).
+const EXPORTER_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
+
+/// Longest that [`Endpoint::close`] and [`Connection::close`] wait for the goodbye to be sent.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// How much a connection has in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +69,24 @@ pub struct Hop {
     pub more_ports: u16,
 }
 
+/// What carries a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// QUIC, and so UDP.
+    Quic,
+    /// TLS over TCP.
+    Tcp,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Quic => "quic",
+            Self::Tcp => "tcp",
+        })
+    }
+}
+
 impl fmt::Display for Congestion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -65,10 +100,12 @@ impl fmt::Display for Congestion {
 /// What a connection works with, for people.
 #[derive(Clone, Copy, Debug)]
 pub struct Description {
-    /// Largest UDP payload that is sent as of now, in bytes.
-    pub udp_payload: u16,
-    /// What decides how much this side has in flight.
-    pub congestion: Congestion,
+    /// What carries it.
+    pub transport: Transport,
+    /// Largest UDP payload that is sent as of now, in bytes; none where there is no UDP.
+    pub udp_payload: Option<u16>,
+    /// What decides how much this side has in flight; none where that is the system's own.
+    pub congestion: Option<Congestion>,
 }
 
 /// What a connection has measured and counted so far.
@@ -241,4 +278,14 @@ pub enum StreamError {
     /// The connection is gone, and all of its streams with it.
     #[error("the tunnel's connection was lost")]
     Lost,
+}
+
+/// A peer's text, without control characters that could lead a terminal astray.
+fn printable(text: &[u8]) -> String {
+    let visible = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    String::from_utf8_lossy(text)
+        .chars()
+        .map(visible)
+        .take(300)
+        .collect()
 }

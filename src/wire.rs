@@ -22,7 +22,7 @@ pub use datagram::{
     MAX_PACKET, Word,
 };
 pub use flow::{CONNECTED, Decoded, FlowHeader, NO_TUNNEL};
-pub use login::{Credential, Login, Request};
+pub use login::{Credential, Former, Login, Request};
 
 /// Name of the protocol and its version, as ALPN carries it (RFC 7301).
 pub const ALPN: &[u8] = b"rstun/1";
@@ -240,6 +240,7 @@ mod tests {
         (7..).zip(&mut tunnels).for_each(|(n, t)| t.number = n);
         Message::Login(Login {
             instance: [7; 16],
+            former: Former::Retires,
             credential,
             tunnels,
         })
@@ -320,10 +321,10 @@ mod tests {
             Message::body_length(&[1, 255, 255, 255, 255]).unwrap_err(),
             DecodeError::TooLong(u32::MAX)
         );
-        let mut many = vec![0; 16 + 1 + 32];
+        let mut many = vec![0; 16 + 1 + 1 + 32];
         many.extend(u16::MAX.to_be_bytes());
         assert_eq!(
-            Message::decode(&[1, 0, 0, 0, 51], &many).unwrap_err(),
+            Message::decode(&[1, 0, 0, 0, 52], &many).unwrap_err(),
             DecodeError::TooManyTunnels(u16::MAX)
         );
     }
@@ -335,6 +336,7 @@ mod tests {
             (tunnels[0].number, tunnels[1].number) = (numbers[0], numbers[1]);
             let login = Message::Login(Login {
                 instance: [0; 16],
+                former: Former::Breaks,
                 credential: Credential::Key,
                 tunnels: tunnels.clone(),
             });
@@ -358,6 +360,7 @@ mod tests {
             let request = requests(direction, &mapping).remove(0);
             let login = Message::Login(Login {
                 instance: [0; 16],
+                former: Former::Breaks,
                 credential: named(),
                 tunnels: (0..MAX_TUNNELS as u32)
                     .map(|number| Request {

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
 use rstun::tunnel::{Direction, MAX_TUNNELS, Tunnel};
-use rstun::wire::{Credential, FRAME_HEADER, FlowHeader, Grant, Login, Message, Request};
+use rstun::wire::{Credential, FRAME_HEADER, FlowHeader, Former, Grant, Login, Message, Request};
 
 /// Tunnels of a usual client.
 const FEW: usize = 3;
@@ -59,6 +59,7 @@ fn login(tunnels: usize) -> Message {
     let parsed = Tunnel::parse(Direction::Out, mapping).expect("a tunnel");
     Message::Login(Login {
         instance: [7; 16],
+        former: Former::Breaks,
         credential: Credential::Password([9; 32]),
         tunnels: (0..tunnels as u32)
             .map(|number| Request::new(number, &parsed[0]))

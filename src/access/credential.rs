@@ -13,9 +13,6 @@ use zeroize::Zeroizing;
 
 use crate::tls::ClientIdentity;
 
-/// Label under which TLS exports what a proof is made over (RFC 9266, section 2).
-pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
-
 /// Keying material of one connection.
 pub type ChannelBinding = [u8; 32];
 

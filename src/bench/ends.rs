@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::interrupt::Interrupt;
 use crate::access::{Access, Credential, Password, bench_target};
 use crate::client::Client;
-use crate::config::{ClientConfig, Remote, ServerConfig, UDP_IDLE, Upstream, WebConfig};
+use crate::config::{ClientConfig, Remote, ServerConfig, UDP_IDLE, Upstream, Ways, WebConfig};
 use crate::keygen;
 use crate::server::Server;
 use crate::session::{ALPN, Opener};
@@ -42,7 +42,7 @@ pub(super) struct Ends {
 
 impl Ends {
     /// Starts both over loopback, with a certificate and a password just made.
-    pub(super) fn here(tuning: Tuning) -> Result<Self> {
+    pub(super) fn here(ways: Ways, tuning: Tuning) -> Result<Self> {
         let (certificate, key) = keygen::certify(&["localhost".to_owned()], 1)?;
         let secret: String = std::iter::repeat_with(fastrand::alphanumeric)
             .take(32)
@@ -71,6 +71,7 @@ impl Ends {
         })?;
         let remote = Remote {
             server: addr.into(),
+            ways,
             trust: certificate.into(),
             credential: Credential::Password(password),
         };
@@ -86,6 +87,7 @@ impl Ends {
         let config = ClientConfig {
             servers: vec![Upstream {
                 addr: remote.server.clone(),
+                ways: remote.ways.clone(),
                 more_ports: 0,
                 trust: remote.trust.clone(),
             }],

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::load::Direction;
 use crate::cli::{BenchFlags, IdleFlags, Scenario};
-use crate::config::{self, Remote};
+use crate::config::{self, Remote, Ways};
 use crate::transport::Tuning;
 
 /// What to measure.
@@ -22,6 +22,8 @@ pub struct Plan {
     pub tuning: Tuning,
     /// JSON in place of a table.
     pub json: bool,
+    /// How to reach a server that runs here.
+    pub ways: Ways,
     /// The server, unless it is to be in this process.
     pub remote: Option<Remote>,
 }
@@ -36,6 +38,7 @@ impl Plan {
             payload: flags.payload,
             tuning: config::tuning(&flags.congestion, &IdleFlags::default()),
             json: flags.json,
+            ways: Ways::straight(flags.transport.by),
             remote: Remote::new(flags)?,
         })
     }
@@ -93,6 +96,7 @@ mod tests {
                 hop: crate::transport::Hop::default(),
             },
             json: false,
+            ways: Ways::straight(crate::cli::Transport::Auto),
             remote: None,
         };
         plan.steps()

@@ -76,9 +76,11 @@ impl Report {
             cpu: machine::cpu(),
             cores: machine::cores(),
             kernel: machine::kernel(),
-            udp_payload: description.map(|d| d.udp_payload),
+            udp_payload: description.and_then(|d| d.udp_payload),
             cipher: ends.cipher().to_owned(),
-            congestion: description.map(|d| d.congestion.to_string()),
+            congestion: description
+                .and_then(|d| d.congestion)
+                .map(|c| c.to_string()),
             results,
         }
     }

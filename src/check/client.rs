@@ -116,7 +116,7 @@ async fn connect(
 
 async fn open(config: &ClientConfig, upstream: &Upstream) -> Result<Connection> {
     let tls = Arc::new(upstream.trust.config(ALPN, config.credential.key())?);
-    let connected = client::connect(&upstream.addr, &tls, config.tuning).await;
+    let connected = client::connect(&upstream.addr, &upstream.ways, &tls, config.tuning).await;
     Ok(connected.map_err(|lost| match lost {
         Lost::Certificate(why) => SessionError::Untrusted(upstream.trust.complaint(&why)),
         lost => SessionError::Lost(lost),
@@ -132,7 +132,14 @@ async fn log_in(
     let instance = std::array::from_fn(|_| fastrand::u8(..));
     let (credential, idle) = (&config.credential, config.udp_idle);
     let tunnels: Vec<_> = (0..).zip(tunnels.iter().cloned()).collect();
-    let login = session::login(connection, credential, instance, &tunnels, idle, account);
+    let login = session::login(
+        connection,
+        credential,
+        (instance, session::Former::Breaks),
+        &tunnels,
+        idle,
+        account,
+    );
     let logged_in = timeout(PATIENCE, login).await;
     logged_in.unwrap_or(Err(SessionError::Lost(Lost::TimedOut)))
 }

@@ -1,8 +1,10 @@
 //! Flags of those who connect to a server.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use zeroize::Zeroizing;
 
 use super::heading;
 use super::{
@@ -90,6 +92,10 @@ pub struct ClientFlags {
     #[command(flatten)]
     pub trust: TrustFlags,
 
+    /// What carries the connection
+    #[command(flatten)]
+    pub transport: TransportFlags,
+
     /// How much a connection has in flight
     #[command(flatten)]
     pub congestion: CongestionFlags,
@@ -150,6 +156,10 @@ pub struct ConnectFlags {
     /// What makes the server the right one
     #[command(flatten)]
     pub trust: TrustFlags,
+
+    /// What carries the connection
+    #[command(flatten)]
+    pub transport: TransportFlags,
 
     /// How much a connection has in flight
     #[command(flatten)]
@@ -225,6 +235,57 @@ pub struct TrustFlags {
         conflicts_with_all = ["cert", "pin"]
     )]
     pub by: Option<TrustBy>,
+}
+
+/// What carries a connection, and by which way.
+#[derive(Args, Debug)]
+pub struct TransportFlags {
+    /// What carries the connection to the server
+    #[arg(
+        help_heading = heading::CONNECTION,
+        id = "transport",
+        long = "transport",
+        value_enum,
+        value_name = "TRANSPORT",
+        default_value = "auto"
+    )]
+    pub by: Transport,
+
+    /// HTTP proxy that TCP is to go through [default: that of HTTPS_PROXY, but for servers of NO_PROXY]
+    #[arg(
+        help_heading = heading::CONNECTION,
+        long,
+        value_name = "http://[USER:PASSWORD@]HOST:PORT",
+        value_parser = proxy_url,
+        hide_default_value = true
+    )]
+    pub proxy: Option<ProxyUrl>,
+}
+
+/// The transports, as `--transport` takes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Transport {
+    /// QUIC, and while UDP is blocked TCP
+    Auto,
+    /// QUIC alone, which needs UDP
+    Quic,
+    /// TLS over TCP alone
+    Tcp,
+}
+
+/// Where a proxy is; it may hold a password.
+#[derive(Clone)]
+pub struct ProxyUrl(pub Zeroizing<String>);
+
+impl fmt::Debug for ProxyUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProxyUrl")
+    }
+}
+
+/// It is looked at elsewhere, by what does not repeat it where it is wrong.
+fn proxy_url(s: &str) -> Result<ProxyUrl, std::convert::Infallible> {
+    Ok(ProxyUrl(Zeroizing::new(s.to_owned())))
 }
 
 /// Who says that a server is the right one, as `--trust` takes it.

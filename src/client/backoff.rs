@@ -9,30 +9,41 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// Waits that double with each failure, with jitter so that many clients do not come back at once.
 #[derive(Debug)]
 pub(super) struct Backoff {
+    first: Duration,
+    longest: Duration,
     next: Duration,
 }
 
 impl Backoff {
     pub(super) fn new() -> Self {
-        Self { next: FIRST }
+        Self::between(FIRST, LONGEST)
+    }
+
+    /// With another first and longest wait.
+    pub(super) fn between(first: Duration, longest: Duration) -> Self {
+        Self {
+            first,
+            longest,
+            next: first,
+        }
     }
 
     /// Back to the first wait, after a success.
     pub(super) fn reset(&mut self) {
-        self.next = FIRST;
+        self.next = self.first;
     }
 
     /// Whether there has been no failure since the last success.
     pub(super) fn is_fresh(&self) -> bool {
-        self.next == FIRST
+        self.next == self.first
     }
 
     /// The wait before the next attempt; `random` is from 0 to 1 and spreads it by a quarter
     /// either way.
     pub(super) fn wait(&mut self, random: f64) -> Duration {
         let wait = self.next.mul_f64(0.75 + 0.5 * random);
-        self.next = (self.next * 2).min(LONGEST);
-        wait.clamp(FIRST, LONGEST)
+        self.next = (self.next * 2).min(self.longest);
+        wait.clamp(self.first, self.longest)
     }
 }
 

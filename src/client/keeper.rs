@@ -2,7 +2,6 @@
 //! that takes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,23 +9,33 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
 
+use super::backoff::Backoff;
 use super::connecting::{self, CONNECT_DEADLINE};
 use super::tunnels::{Book, Entry, Judge, Whereabouts};
-use crate::config::{ClientConfig, Upstream};
+use crate::config::{ClientConfig, Upstream, Ways};
 use crate::metrics::{Account, Login};
 use crate::session::{
-    self, ALPN, Instance, LoggedIn, OpenError, Opener, Session, SessionError, Summons,
+    self, ALPN, Former, Instance, LoggedIn, OpenError, Opener, Session, SessionError, Summons,
 };
-use crate::transport::{CloseCode, Connection, Lost};
+use crate::transport::{CloseCode, Connection, Lost, Transport};
 
 /// Head start of a connection that was out of hearing over one made since: the older has the flows. It
 /// is looked at each second whether it is heard.
 const SECOND_CHANCE: Duration = Duration::from_millis(2200);
 
+/// The same over one by TCP, which says nothing of whether the older one's UDP gets through again: a look,
+/// and the answer to a probe before it.
+const SECOND_CHANCE_OVER_TCP: Duration = Duration::from_millis(1500);
+
 /// Time between attempts to connect beside a connection that is out of hearing.
 const ANOTHER_TRY: Duration = Duration::from_secs(1);
+
+/// First and longest wait between attempts to go back to QUIC from TCP.
+const FIRST_RETURN: Duration = Duration::from_secs(5);
+const LONGEST_RETURN: Duration = Duration::from_secs(300);
 
 /// What connects to one server and carries sessions with it.
 #[derive(Clone, Debug)]
@@ -42,6 +51,8 @@ pub(super) struct Keeper {
     /// Whether there has been a session with this server.
     connected: Arc<AtomicBool>,
     stop: CancellationToken,
+    /// Sessions by TCP that finish their flows while another goes on by QUIC.
+    retiring: TaskTracker,
 }
 
 /// What happens during a stay.
@@ -87,7 +98,14 @@ impl Keeper {
             tls: Arc::new(tls),
             instance: new_instance(),
             stop,
+            retiring: TaskTracker::new(),
         })
+    }
+
+    /// Waits, once stopped, for what is left of sessions that others have replaced.
+    pub(super) async fn retired(&self) {
+        self.retiring.close();
+        self.retiring.wait().await;
     }
 
     /// Takes what comes next for another client than the one so far: a new session replaces one of the
@@ -104,8 +122,15 @@ impl Keeper {
         retire: CancellationToken,
         mut tell: impl FnMut(News),
     ) -> Outcome {
+        let mut moved = None;
         loop {
-            let log_in = self.stop.run_until_cancelled(self.log_in(next.take()));
+            let log_in = async {
+                match moved.take() {
+                    Some(logged_in) => logged_in,
+                    None => self.log_in(next.take(), Former::Breaks).await,
+                }
+            };
+            let log_in = self.stop.run_until_cancelled(log_in);
             let logged_in = match retire.run_until_cancelled(log_in).await.flatten() {
                 None => return Outcome::Stopped,
                 Some(Err(e)) => return Outcome::Failed(e),
@@ -113,6 +138,7 @@ impl Keeper {
             };
             match self.carry(logged_in, &retire, &mut tell).await {
                 Ended::Superseded(connection) => next = Some(connection),
+                Ended::Moved(logged_in) => moved = Some(*logged_in),
                 Ended::Stopped => return Outcome::Stopped,
                 Ended::Lost(lost) => return Outcome::Lost(lost),
             }
@@ -133,25 +159,37 @@ impl Keeper {
 
     /// Connects to the server as it can be reached now. Cancel-safe.
     async fn connect(&self) -> Result<Connection, SessionError> {
+        self.connect_by(&self.upstream.ways).await
+    }
+
+    async fn connect_by(&self, ways: &Ways) -> Result<Connection, SessionError> {
         let mut tuning = self.config.tuning;
         tuning.hop.more_ports = self.upstream.more_ports;
-        let connection = connecting::connect(&self.upstream.addr, &self.tls, tuning).await;
-        connection.map_err(|lost| match lost {
+        let connecting = connecting::connect(&self.upstream.addr, ways, &self.tls, tuning);
+        connecting.await.map_err(|lost| match lost {
             Lost::Certificate(why) => SessionError::Untrusted(self.upstream.trust.complaint(&why)),
             lost => SessionError::Lost(lost),
         })
     }
 
     /// Logs in to the server, over this connection or a new one.
-    async fn log_in(&self, connection: Option<Connection>) -> Result<Begun, SessionError> {
-        let logged_in = self.try_to_log_in(connection).await;
+    async fn log_in(
+        &self,
+        connection: Option<Connection>,
+        former: Former,
+    ) -> Result<Begun, SessionError> {
+        let logged_in = self.try_to_log_in(connection, former).await;
         let failed = logged_in.as_ref().err();
         let how = failed.map_or(Login::Accepted, SessionError::kind);
         self.account.metrics().login(how);
         logged_in
     }
 
-    async fn try_to_log_in(&self, connection: Option<Connection>) -> Result<Begun, SessionError> {
+    async fn try_to_log_in(
+        &self,
+        connection: Option<Connection>,
+        former: Former,
+    ) -> Result<Begun, SessionError> {
         let connection = match connection {
             Some(connection) => connection,
             None => self.connect().await?,
@@ -166,7 +204,7 @@ impl Keeper {
         let login = session::login(
             connection,
             credential,
-            self.instance,
+            (self.instance, former),
             &tunnels,
             idle,
             self.account.clone(),
@@ -174,8 +212,11 @@ impl Keeper {
         let logged_in = timeout(CONNECT_DEADLINE, login)
             .await
             .map_err(|_| SessionError::Lost(Lost::TimedOut))??;
-        info!("connected to {remote}");
         let LoggedIn { session, listening } = logged_in;
+        match session.opener().describe().transport {
+            Transport::Quic => info!("connected to {remote}"),
+            Transport::Tcp => info!("connected to {remote} by TCP"),
+        }
         let judge = self.judge();
         let open = entries.iter().zip(listening).map(|(entry, listening)| {
             let whereabouts = entry.take(&judge, Ok(listening));
@@ -215,16 +256,23 @@ impl Keeper {
     ) -> Ended {
         let opener = session.opener();
         tell(News::Up(Box::new(opener.clone())));
-        let summons = Summons {
-            retire: retire.clone(),
+        let summons = Arc::new(Summons {
+            retire: retire.child_token(),
             ..Summons::default()
-        };
-        let mut run = pin!(session.run(&self.stop, &summons, self.config.drain));
+        });
+        let (stop, drain, summoned) = (self.stop.clone(), self.config.drain, summons.clone());
+        let mut run = Box::pin(async move { session.run(&stop, &summoned, drain).await });
         let connection = tokio::select! {
             ended = &mut run => return ended.into(),
             () = self.keep_to_the_book(&opener, open) => unreachable!("it never ends"),
             () = follow(&opener, tell) => unreachable!("it follows for ever"),
             connection = self.replacement(&opener) => connection,
+            moved = self.back_to_quic(&opener) => {
+                // Its flows go on where they are, and new ones do not wait for that.
+                summons.retire.cancel();
+                self.retiring.spawn(run);
+                return Ended::Moved(Box::new(moved));
+            }
         };
         if connection.remote_address().ip() != opener.remote_address().ip() {
             // What is open can go on when the server is heard again.
@@ -285,6 +333,30 @@ impl Keeper {
         }
     }
 
+    /// Logs in by QUIC as soon as that works, where the session so far goes by TCP though it need not. The
+    /// server hands to the new session what it listens on. Cancel-safe.
+    async fn back_to_quic(&self, opener: &Opener) -> Result<Begun, SessionError> {
+        let ways = &self.upstream.ways;
+        if opener.describe().transport == Transport::Quic || !ways.quic {
+            return std::future::pending().await;
+        }
+        let ways = Ways {
+            quic: true,
+            tcp: None,
+        };
+        let mut backoff = Backoff::between(FIRST_RETURN, LONGEST_RETURN);
+        loop {
+            sleep(backoff.wait(fastrand::f64())).await;
+            if opener.is_deaf() || !opener.is_open() {
+                continue;
+            }
+            match self.connect_by(&ways).await {
+                Ok(connection) => return self.log_in(Some(connection), Former::Retires).await,
+                Err(e) => debug!("no QUIC yet to {}: {e}", self.upstream.addr),
+            }
+        }
+    }
+
     async fn other_connection(&self, opener: &Opener) -> Connection {
         loop {
             opener.deaf(true).await;
@@ -292,7 +364,11 @@ impl Keeper {
                 Ok(connection) => {
                     // The way is open, so the older one is heard too if it lives.
                     opener.probe();
-                    if timeout(SECOND_CHANCE, opener.deaf(false)).await.is_err() {
+                    let chance = match connection.describe().transport {
+                        Transport::Quic => SECOND_CHANCE,
+                        Transport::Tcp => SECOND_CHANCE_OVER_TCP,
+                    };
+                    if timeout(chance, opener.deaf(false)).await.is_err() {
                         return connection;
                     }
                     connection.close(CloseCode::Done, "not needed").await;
@@ -323,6 +399,8 @@ enum Ended {
     Lost(Lost),
     /// In favour of this connection.
     Superseded(Connection),
+    /// In favour of another session, if there is one; its flows go on.
+    Moved(Box<Result<Begun, SessionError>>),
 }
 
 impl From<session::Ended> for Ended {

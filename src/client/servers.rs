@@ -80,6 +80,9 @@ impl Servers {
             running.settle()?;
             let stopping = running.servers.stop.is_cancelled();
             if stopping && running.stays.is_empty() {
+                for keeper in &running.servers.keepers {
+                    keeper.retired().await;
+                }
                 return Ok(());
             }
             let wake = running.failover.wake().map(Instant::from_std);

@@ -68,7 +68,7 @@ impl ConnectConfig {
              `rstun client`",
         );
         Ok(ClientConfig {
-            servers: upstreams(self.addrs, &self.flags.trust)?,
+            servers: upstreams(self.addrs, &self.flags.trust, &self.flags.transport)?,
             all_servers: false,
             credential: credential(self.flags.credential)?,
             tunnels: vec![Tunnel {

@@ -5,11 +5,10 @@ use std::net::SocketAddr;
 #[cfg(unix)]
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 use tokio::net::TcpListener;
 
 use super::{BACKLOG, Origin, Visitor};
-use crate::socket::{Socket, bind_to};
+use crate::socket::{Socket, bind_to, listen_tcp};
 use crate::tunnel::ListenAddr;
 
 /// A bound and listening TCP port.
@@ -22,7 +21,7 @@ pub struct Listener {
 impl Listener {
     /// Binds; "all addresses" takes IPv4 alone where there is no IPv6.
     pub(super) fn bind(addr: ListenAddr) -> io::Result<Self> {
-        let inner = bind_to(addr.ip, addr.port, bind)?;
+        let inner = bind_to(addr.ip, addr.port, |addr| listen_tcp(addr, BACKLOG))?;
         let addr = inner.local_addr()?;
         Ok(Self { inner, addr })
     }
@@ -56,18 +55,4 @@ impl Listener {
             }
         }
     }
-}
-
-fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
-    let socket = RawSocket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    if addr.is_ipv6() {
-        socket.set_only_v6(!addr.ip().is_unspecified())?;
-    }
-    // Elsewhere than on Unix this would let two programs share a port.
-    #[cfg(unix)]
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&addr.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::session::{Instance, MakeRoom, Newcomer, PROBE, Summons};
+use crate::session::{Former, Inheritance, Instance, MakeRoom, Newcomer, PROBE, Summons};
 
 /// Whose a session is: an identity's, and one process's among those that log in as it.
 type Owner = (String, Instance);
@@ -35,23 +35,33 @@ pub(super) struct Seat {
 }
 
 impl Seats {
-    /// Takes a client's place, after its former session has left it with all of its ports.
-    pub(super) async fn take(self: &Arc<Self>, newcomer: &Newcomer) -> Seat {
+    /// Takes a client's place, after its former session has left it with all of its ports; or has
+    /// given them away, if it is to go on without.
+    pub(super) async fn take(self: &Arc<Self>, newcomer: &Newcomer) -> (Seat, Inheritance) {
         let owner = (newcomer.identity.name().to_owned(), newcomer.instance);
         let taken = Taken {
             summons: Arc::default(),
             gone: CancellationToken::new(),
         };
         let former = self.lock().insert(owner.clone(), taken.clone());
-        if let Some(former) = former {
-            former.summons.leave.cancel();
-            former.gone.cancelled().await;
-        }
-        Seat {
+        let seat = Seat {
             owner,
             taken,
             seats: self.clone(),
-        }
+        };
+        let inheritance = match (former, newcomer.former) {
+            (None, _) => Inheritance::default(),
+            (Some(former), Former::Breaks) => {
+                former.summons.leave.cancel();
+                former.gone.cancelled().await;
+                Inheritance::default()
+            }
+            (Some(former), Former::Retires) => tokio::select! {
+                inheritance = former.summons.succession.inherit() => inheritance,
+                () = former.gone.cancelled() => Inheritance::default(),
+            },
+        };
+        (seat, inheritance)
     }
 
     /// All other sessions of the same identity.
@@ -99,8 +109,9 @@ async fn bury_the_dead(others: Vec<Taken>) {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut seats = self.seats.lock();
+        let sits = seats.get(&self.owner);
         // Unless the next one sits here already.
-        if !self.taken.summons.leave.is_cancelled() {
+        if sits.is_some_and(|sits| Arc::ptr_eq(&sits.summons, &self.taken.summons)) {
             seats.remove(&self.owner);
         }
         self.taken.gone.cancel();

@@ -9,6 +9,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 use tracing::warn;
 
+use super::succession::Inheritance;
 use super::welcome::{MakeRoom, Opened, Unreachable, may_reach};
 use crate::access::{Access, Held, Identity};
 use crate::audit;
@@ -38,7 +39,8 @@ pub(super) struct Guest {
 #[derive(Debug)]
 struct Given {
     request: Request,
-    _held: Held,
+    /// Its place among the tunnels of the client's identity; none once it is another session's.
+    held: Option<Held>,
 }
 
 /// What a client has asked for while its session ran, and what it gets.
@@ -77,10 +79,22 @@ impl Guest {
         guest
     }
 
-    fn give(&self, request: Request, _held: Held) {
+    fn give(&self, request: Request, held: Held) {
         audit::tunnel_up(self.identity.name(), self.from, &request.to_string());
-        let given = Given { request, _held };
+        let held = Some(held);
+        let given = Given { request, held };
         lock(&self.tunnels).insert(given.request.number, given);
+    }
+
+    /// Gives its tunnels up, which another session of the same client's goes on with. What they reach
+    /// is still for flows that are open.
+    pub(super) fn retire(&self) {
+        for given in lock(&self.tunnels).values_mut() {
+            if given.held.take().is_some() {
+                let tunnel = given.request.to_string();
+                audit::tunnel_down(self.identity.name(), self.from, &tunnel);
+            }
+        }
     }
 
     /// Whether a tunnel of this number is open.
@@ -90,8 +104,11 @@ impl Guest {
 
     /// Takes a tunnel from it, and tells what it was called if it had it.
     pub(super) fn take(&self, number: u32) -> Option<String> {
-        let text = lock(&self.tunnels).remove(&number)?.request.to_string();
-        audit::tunnel_down(self.identity.name(), self.from, &text);
+        let given = lock(&self.tunnels).remove(&number)?;
+        let text = given.request.to_string();
+        if given.held.is_some() {
+            audit::tunnel_down(self.identity.name(), self.from, &text);
+        }
         Some(text)
     }
 
@@ -100,14 +117,9 @@ impl Guest {
         let mut access = self.identity.access();
         let requests = std::slice::from_ref(&request);
         let open = async |access: &Access| {
-            Opened::new(
-                &self.identity,
-                &self.ports,
-                access,
-                account.clone(),
-                requests,
-            )
-            .await
+            let none = &mut Inheritance::default();
+            let ports = (&*self.ports, none);
+            Opened::new(&self.identity, ports, access, account.clone(), requests).await
         };
         let mut opened = if lock(&self.tunnels).len() < MAX_TUNNELS {
             open(&access).await
@@ -215,9 +227,7 @@ pub(super) struct Again;
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        for Given { request, .. } in lock(&self.tunnels).values() {
-            audit::tunnel_down(self.identity.name(), self.from, &request.to_string());
-        }
+        self.retire();
     }
 }
 

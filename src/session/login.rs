@@ -9,12 +9,12 @@ use std::time::Duration;
 use super::control::Control;
 use super::welcome::Newcomer;
 use super::{Role, Session, SessionError};
-use crate::access::{ChannelBinding, Claim, Credential, EXPORTER_LABEL, Registry};
+use crate::access::{ChannelBinding, Claim, Credential, Registry};
 use crate::audit;
 use crate::metrics::Account;
 use crate::transport::{CloseCode, Connection, Lost};
 use crate::tunnel::{Direction, Half, Tunnel};
-use crate::wire::{self, Grant, Login, Message, Request};
+use crate::wire::{self, Former, Grant, Login, Message, Request};
 
 /// A client process, told from others by a random number that it keeps.
 pub type Instance = [u8; 16];
@@ -35,15 +35,16 @@ pub struct LoggedIn {
 pub async fn login(
     connection: Connection,
     credential: &Credential,
-    instance: Instance,
+    (instance, former): (Instance, Former),
     tunnels: &[(u32, Tunnel)],
     udp_idle: Duration,
     account: Arc<Account>,
 ) -> Result<LoggedIn, SessionError> {
-    let binding = binding(&connection)?;
+    let binding = connection.channel_binding()?;
     let mut control = Control::new(connection.open().await?);
     let login = Message::Login(Login {
         instance,
+        former,
         credential: shown(credential, &binding),
         tunnels: tunnels.iter().map(|(n, t)| Request::new(*n, t)).collect(),
     });
@@ -137,7 +138,7 @@ fn refusal(lost: Lost, credential: &Credential) -> SessionError {
 ///
 /// It has no deadline of its own. Not cancel-safe: the connection is to be dropped.
 pub async fn greet(connection: Connection, known: &Registry) -> Result<Newcomer, SessionError> {
-    let binding = binding(&connection)?;
+    let binding = connection.channel_binding()?;
     let mut control = Control::new(tokio::select! {
         stream = connection.accept() => stream?,
         error = early_datagram(&connection) => return Err(error),
@@ -185,8 +186,4 @@ async fn broken(connection: &Connection, error: SessionError) -> SessionError {
         .close(CloseCode::Protocol, &error.to_string())
         .await;
     error
-}
-
-fn binding(connection: &Connection) -> Result<ChannelBinding, SessionError> {
-    Ok(connection.export_keying_material(EXPORTER_LABEL)?)
 }

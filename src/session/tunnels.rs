@@ -30,9 +30,9 @@ impl Session {
                 self.account.forget(&text);
                 self.dialing.remove(number);
                 self.opener.shared().lanes.close(number);
-                if let Some(mut listening) = self.listening.remove(&number) {
+                if let Some(listening) = self.listening.remove(&number) {
                     // Until the port is free: it may be asked for next.
-                    listening.shutdown().await;
+                    listening.close().await;
                 }
             }
             (Event::Decided(asked), Role::Server(_)) => self.answer(*asked).await?,

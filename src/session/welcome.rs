@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::control::Control;
 use super::guest::Guest;
+use super::succession::Inheritance;
 use super::{Instance, Local, Role, Session, SessionError};
 use crate::access::{Access, Held, Identity, is_bench};
 use crate::audit;
@@ -19,7 +20,7 @@ use crate::listener::{Listener, Ports};
 use crate::metrics::{Account, Metrics};
 use crate::transport::{CloseCode, Connection};
 use crate::tunnel::{Half, Listen, ProxyHeader, Target};
-use crate::wire::{Grant, Login, Message, Request};
+use crate::wire::{Former, Grant, Login, Message, Request};
 
 /// Longest that the server looks for what a name stands for that is not listed itself.
 const RESOLUTION: Duration = Duration::from_secs(2);
@@ -56,6 +57,8 @@ impl fmt::Debug for MakeRoom {
 pub struct Newcomer {
     /// Which process it is.
     pub instance: Instance,
+    /// What becomes of a session that the process has still.
+    pub former: Former,
     /// Who it is.
     pub identity: Arc<Identity>,
     connection: Connection,
@@ -69,7 +72,7 @@ pub struct Newcomer {
 pub(super) struct Opened {
     pub(super) grants: Vec<Grant>,
     pub(super) dialed: Vec<(u32, String, Target)>,
-    pub(super) listeners: Vec<(u32, Local, Arc<Listener>)>,
+    pub(super) listeners: Vec<(u32, Local, Listen, Arc<Listener>)>,
     pub(super) held: Option<Held>,
     pub(super) account: Arc<Account>,
     /// Whether something was not to be had because another session has it.
@@ -77,10 +80,10 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// Opens tunnels for a client that may do this.
+    /// Opens tunnels for a client that may do this. What is inherited need not be bound.
     pub(super) async fn new(
         identity: &Arc<Identity>,
-        ports: &Ports,
+        (ports, inheritance): (&Ports, &mut Inheritance),
         access: &Access,
         account: Arc<Account>,
         tunnels: &[Request],
@@ -101,7 +104,10 @@ impl Opened {
                 Half::Listen(listen, proxy) => match access.may_listen(listen) {
                     Err(why) => Grant::Refused(why),
                     Ok(()) => {
-                        let bound = ports.bind(identity.name(), listen);
+                        let bound = match inheritance.find(listen) {
+                            Some(listener) => Ok(listener),
+                            None => ports.bind(identity.name(), listen),
+                        };
                         opened.listen(number, &name, (listen, *proxy), bound)
                     }
                 },
@@ -146,7 +152,8 @@ impl Opened {
                 let count = self.account.listened(name);
                 count.listens_at(&listener.to_string());
                 let local = Local::new(count, listen, proxy);
-                self.listeners.push((number, local, listener));
+                let listen = listen.clone();
+                self.listeners.push((number, local, listen, listener));
                 addr.map_or(Grant::Open, Grant::Listening)
             }
             Err(e) => {
@@ -166,6 +173,7 @@ impl Newcomer {
     ) -> Self {
         Self {
             instance: login.instance,
+            former: login.former,
             changes: identity.changes(),
             identity,
             connection,
@@ -178,20 +186,21 @@ impl Newcomer {
     ///
     /// A UDP flow is over after `udp_idle` of silence, unless its tunnel says otherwise.
     ///
-    /// If something that it asks for is taken, `make_room` is to end those of the client's own
-    /// sessions that are dead, and then it is tried once more.
+    /// What it has inherited from a former session need not be bound. If something that it asks for is
+    /// taken, `make_room` is to end those of the client's own sessions that are dead, and then it is
+    /// tried once more.
     pub async fn welcome(
         mut self,
         metrics: &Arc<Metrics>,
-        ports: Arc<Ports>,
+        (ports, mut inheritance): (Arc<Ports>, Inheritance),
         udp_idle: Duration,
         make_room: MakeRoom,
     ) -> Result<Session, SessionError> {
-        let mut opened = self.open(metrics, &ports).await;
+        let mut opened = self.open(metrics, (&ports, &mut inheritance)).await;
         if opened.taken {
             drop(opened);
             make_room.make().await;
-            opened = self.open(metrics, &ports).await;
+            opened = self.open(metrics, (&ports, &mut inheritance)).await;
         }
         let tunnels = self.tunnels.iter().map(Request::to_string);
         let refused: Vec<_> = opened
@@ -234,7 +243,7 @@ impl Newcomer {
         ))
     }
 
-    async fn open(&mut self, metrics: &Arc<Metrics>, ports: &Ports) -> Opened {
+    async fn open(&mut self, metrics: &Arc<Metrics>, ports: (&Ports, &mut Inheritance)) -> Opened {
         let account = Account::new(metrics, self.identity.name());
         let access = self.changes.borrow_and_update().clone();
         Opened::new(&self.identity, ports, &access, account, &self.tunnels).await

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::quic;
 use super::{CloseCode, Description, Lost, Receiver, Sender, Stats};
+use super::{quic, tcp};
 use crate::tls::Fingerprint;
 
 /// An encrypted connection to a peer. Clones are the same connection.
@@ -15,6 +15,8 @@ use crate::tls::Fingerprint;
 pub enum Connection {
     /// QUIC.
     Quic(quic::Connection),
+    /// TLS over TCP.
+    Tcp(tcp::Connection),
 }
 
 impl Connection {
@@ -22,13 +24,16 @@ impl Connection {
     pub fn remote_address(&self) -> SocketAddr {
         match self {
             Self::Quic(inner) => inner.remote_address(),
+            Self::Tcp(inner) => inner.remote_address(),
         }
     }
 
-    /// Keying material of this connection for one purpose (RFC 9266).
-    pub fn export_keying_material(&self, label: &[u8]) -> Result<[u8; 32], Lost> {
+    /// Keying material of this connection alone (RFC 9266): what is made with it is of no use on
+    /// another.
+    pub fn channel_binding(&self) -> Result<[u8; 32], Lost> {
         match self {
-            Self::Quic(inner) => inner.export_keying_material(label),
+            Self::Quic(inner) => inner.channel_binding(),
+            Self::Tcp(inner) => inner.channel_binding(),
         }
     }
 
@@ -36,6 +41,7 @@ impl Connection {
     pub fn peer_certificate(&self) -> Option<Fingerprint> {
         match self {
             Self::Quic(inner) => inner.peer_certificate(),
+            Self::Tcp(inner) => inner.peer_certificate(),
         }
     }
 
@@ -43,6 +49,7 @@ impl Connection {
     pub fn admit(&self) {
         match self {
             Self::Quic(inner) => inner.admit(),
+            Self::Tcp(inner) => inner.admit(),
         }
     }
 
@@ -55,6 +62,10 @@ impl Connection {
                 let (tx, rx) = inner.open().await?;
                 Ok((Sender::Quic(tx), Receiver::Quic(rx)))
             }
+            Self::Tcp(inner) => {
+                let (tx, rx) = inner.open().await?;
+                Ok((Sender::Tcp(tx), Receiver::Tcp(rx)))
+            }
         }
     }
 
@@ -65,6 +76,10 @@ impl Connection {
                 let (tx, rx) = inner.accept().await?;
                 Ok((Sender::Quic(tx), Receiver::Quic(rx)))
             }
+            Self::Tcp(inner) => {
+                let (tx, rx) = inner.accept().await?;
+                Ok((Sender::Tcp(tx), Receiver::Tcp(rx)))
+            }
         }
     }
 
@@ -72,6 +87,7 @@ impl Connection {
     pub fn max_datagram(&self) -> usize {
         match self {
             Self::Quic(inner) => inner.max_datagram(),
+            Self::Tcp(inner) => inner.max_datagram(),
         }
     }
 
@@ -83,6 +99,7 @@ impl Connection {
     pub fn send_datagram(&self, datagram: Bytes) {
         match self {
             Self::Quic(inner) => inner.send_datagram(datagram),
+            Self::Tcp(inner) => inner.send_datagram(datagram),
         }
     }
 
@@ -90,6 +107,7 @@ impl Connection {
     pub async fn read_datagram(&self) -> Result<Bytes, Lost> {
         match self {
             Self::Quic(inner) => inner.read_datagram().await,
+            Self::Tcp(inner) => inner.read_datagram().await,
         }
     }
 
@@ -97,6 +115,7 @@ impl Connection {
     pub fn stats(&self) -> Stats {
         match self {
             Self::Quic(inner) => inner.stats(),
+            Self::Tcp(inner) => inner.stats(),
         }
     }
 
@@ -105,6 +124,7 @@ impl Connection {
     pub async fn exchange_credit(&self) {
         match self {
             Self::Quic(inner) => inner.exchange_credit().await,
+            Self::Tcp(inner) => inner.exchange_credit().await,
         }
     }
 
@@ -112,6 +132,7 @@ impl Connection {
     pub fn probe(&self) {
         match self {
             Self::Quic(inner) => inner.probe(),
+            Self::Tcp(inner) => inner.probe(),
         }
     }
 
@@ -119,6 +140,7 @@ impl Connection {
     pub fn relax(&self) {
         match self {
             Self::Quic(inner) => inner.relax(),
+            Self::Tcp(inner) => inner.relax(),
         }
     }
 
@@ -127,6 +149,7 @@ impl Connection {
     pub fn rebind(&self) -> io::Result<()> {
         match self {
             Self::Quic(inner) => inner.rebind(),
+            Self::Tcp(inner) => inner.rebind(),
         }
     }
 
@@ -134,6 +157,7 @@ impl Connection {
     pub fn describe(&self) -> Description {
         match self {
             Self::Quic(inner) => inner.describe(),
+            Self::Tcp(inner) => inner.describe(),
         }
     }
 
@@ -141,6 +165,7 @@ impl Connection {
     pub fn rtt(&self) -> Duration {
         match self {
             Self::Quic(inner) => inner.rtt(),
+            Self::Tcp(inner) => inner.rtt(),
         }
     }
 
@@ -148,6 +173,7 @@ impl Connection {
     pub fn heard(&self) -> u64 {
         match self {
             Self::Quic(inner) => inner.heard(),
+            Self::Tcp(inner) => inner.heard(),
         }
     }
 
@@ -155,6 +181,7 @@ impl Connection {
     pub async fn closed(&self) -> Lost {
         match self {
             Self::Quic(inner) => inner.closed().await,
+            Self::Tcp(inner) => inner.closed().await,
         }
     }
 
@@ -162,6 +189,7 @@ impl Connection {
     pub async fn close(&self, code: CloseCode, reason: &str) {
         match self {
             Self::Quic(inner) => inner.close(code, reason).await,
+            Self::Tcp(inner) => inner.close(code, reason).await,
         }
     }
 }

@@ -1,17 +1,29 @@
 //! A server's sockets and those who knock at them, and the way to a server.
 
+use std::future::pending;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use tracing::warn;
 
 use super::quic::{self, Generation};
-use super::{CloseCode, Connection, Lost, Tuning};
+use super::{CloseCode, Connection, Lost, Route, Tuning, tcp};
+use crate::socket::listen_tcp;
 use crate::tunnel::ListenAddr;
+
+/// How often a port of the system's choice is tried that has to be free for UDP and TCP both.
+const TRIES: usize = 16;
 
 /// A server's sockets, and the connections through them.
 #[derive(Debug)]
 pub struct Endpoint {
     quic: quic::Endpoint,
+    /// None where the port is taken.
+    tcp: Option<tcp::Endpoint>,
+    /// Whether those who come by TCP are another process's.
+    steered: AtomicBool,
 }
 
 /// A server's sockets, as far as they are bound already.
@@ -26,19 +38,41 @@ pub struct Bound {
 }
 
 impl Endpoint {
-    /// Binds a server's sockets, but for those that are bound already, by whatever address.
+    /// Binds a server's sockets, of UDP and of TCP, to one port number, but for those that are bound
+    /// already, by whatever address. A TCP port that is taken is done without, after a warning: those
+    /// whose UDP gets through do not need it.
     ///
     /// From `secret` come the keys of QUIC's connection ids and stateless resets (RFC 9000, section
     /// 10.3), so that a server with the same secret can end the connections of one that died.
     pub fn bind(
         addr: ListenAddr,
-        bound: Bound,
+        mut bound: Bound,
         tls: rustls::ServerConfig,
         secret: [u8; 32],
         tuning: Tuning,
     ) -> io::Result<Self> {
-        let quic = quic::Endpoint::bind(addr, (bound.udp, bound.generation), tls, secret, tuning)?;
-        Ok(Self { quic })
+        let chosen = addr.port == 0 && bound.udp.is_empty() && bound.tcp.is_none();
+        let mut tries = if chosen { TRIES } else { 1 };
+        loop {
+            tries -= 1;
+            let udp = (std::mem::take(&mut bound.udp), bound.generation);
+            let quic = quic::Endpoint::bind(addr, udp, tls.clone(), secret, tuning)?;
+            let listener = match bound.tcp.take() {
+                Some(listener) => tcp::listen(listener),
+                None => listen_tcp(quic.local_addr(), tcp::BACKLOG),
+            };
+            let tcp = match listener {
+                Ok(listener) => Some(tcp::Endpoint::new(listener, tls.clone(), tuning)),
+                Err(_) if tries > 0 => continue,
+                Err(e) => {
+                    let addr = quic.local_addr();
+                    warn!("no fallback for clients whose UDP is blocked: TCP {addr}: {e}");
+                    None
+                }
+            };
+            let steered = AtomicBool::new(false);
+            return Ok(Self { quic, tcp, steered });
+        }
     }
 
     /// The address that was bound, with its real port.
@@ -52,14 +86,20 @@ impl Endpoint {
         let (udp, generation) = self.quic.second_sockets()?;
         Ok(Bound {
             udp,
-            tcp: None,
+            tcp: self
+                .tcp
+                .as_ref()
+                .map(tcp::Endpoint::duplicate)
+                .transpose()?,
             generation,
         })
     }
 
     /// Lets new clients arrive at the sockets of the process that takes this one's place.
     pub fn steer(&self) -> io::Result<()> {
-        self.quic.steer()
+        self.quic.steer()?;
+        self.steered.store(true, Relaxed);
+        Ok(())
     }
 
     /// Whether no other process has the port too.
@@ -71,21 +111,40 @@ impl Endpoint {
     /// has not come.
     pub fn claim(&self) {
         self.quic.claim();
+        self.steered.store(false, Relaxed);
     }
 
     /// Waits for the next client; none when the endpoint is closed. Cancel-safe.
     pub async fn accept(&self) -> Option<Attempt> {
-        self.quic.accept().await.map(Attempt::Quic)
+        let tcp = async {
+            match &self.tcp {
+                Some(tcp) if !self.steered.load(Relaxed) => tcp.accept().await,
+                _ => pending().await,
+            }
+        };
+        tokio::select! {
+            attempt = self.quic.accept() => attempt.map(|attempt| Attempt::Quic(Box::new(attempt))),
+            attempt = tcp => Some(Attempt::Tcp(attempt)),
+        }
     }
 
     /// Goes through the next handshakes with this; connections that there are know nothing of it.
     pub fn set_tls(&self, tls: rustls::ServerConfig) -> io::Result<()> {
+        if let Some(tcp) = &self.tcp {
+            tcp.set_tls(tls.clone());
+        }
         self.quic.set_tls(tls)
     }
 
-    /// Closes all connections, and waits up to a second until their peers can know.
+    /// Closes all connections, and waits up to a second until their peers can know. Those by TCP have
+    /// been closed one by one.
     pub async fn close(&self, code: CloseCode, reason: &str) {
-        self.quic.close(code, reason).await;
+        let tcp = async {
+            if let Some(tcp) = &self.tcp {
+                tcp.close().await;
+            }
+        };
+        tokio::join!(self.quic.close(code, reason), tcp);
     }
 }
 
@@ -93,7 +152,9 @@ impl Endpoint {
 #[derive(Debug)]
 pub enum Attempt {
     /// By QUIC.
-    Quic(quic::Attempt),
+    Quic(Box<quic::Attempt>),
+    /// By TCP.
+    Tcp(tcp::Attempt),
 }
 
 impl Attempt {
@@ -101,6 +162,7 @@ impl Attempt {
     pub fn remote_address(&self) -> SocketAddr {
         match self {
             Self::Quic(inner) => inner.remote_address(),
+            Self::Tcp(inner) => inner.remote_address(),
         }
     }
 
@@ -108,6 +170,8 @@ impl Attempt {
     pub fn is_proved(&self) -> bool {
         match self {
             Self::Quic(inner) => inner.is_proved(),
+            // TCP has seen an answer of it.
+            Self::Tcp(_) => true,
         }
     }
 
@@ -115,6 +179,7 @@ impl Attempt {
     pub fn retry(self) {
         match self {
             Self::Quic(inner) => inner.retry(),
+            Self::Tcp(_) => {}
         }
     }
 
@@ -122,6 +187,8 @@ impl Attempt {
     pub fn refuse(self) {
         match self {
             Self::Quic(inner) => inner.refuse(),
+            // To be closed without a word says enough.
+            Self::Tcp(_) => {}
         }
     }
 
@@ -129,6 +196,7 @@ impl Attempt {
     pub fn ignore(self) {
         match self {
             Self::Quic(inner) => inner.ignore(),
+            Self::Tcp(_) => {}
         }
     }
 
@@ -137,12 +205,13 @@ impl Attempt {
     pub async fn handshake(self) -> Result<Connection, Lost> {
         match self {
             Self::Quic(inner) => inner.handshake().await.map(Connection::Quic),
+            Self::Tcp(inner) => inner.handshake().await.map(Connection::Tcp),
         }
     }
 }
 
-/// Connects to a server from a new socket, by the name that its certificate should have if names
-/// matter. It has no deadline of its own. Not cancel-safe: the attempt is given up.
+/// Connects to a server by QUIC from a new socket, by the name that its certificate should have if
+/// names matter. It has no deadline of its own. Not cancel-safe: the attempt is given up.
 pub async fn connect(
     remote: SocketAddr,
     tls: Arc<rustls::ClientConfig>,
@@ -151,4 +220,15 @@ pub async fn connect(
 ) -> Result<Connection, Lost> {
     let connected = quic::connect(remote, tls, name, tuning).await;
     connected.map(Connection::Quic)
+}
+
+/// The same by TCP.
+pub async fn connect_tcp(
+    route: &Route,
+    tls: Arc<rustls::ClientConfig>,
+    name: &str,
+    tuning: Tuning,
+) -> Result<Connection, Lost> {
+    let connected = tcp::connect(route, tls, name, tuning).await;
+    connected.map(Connection::Tcp)
 }

@@ -30,7 +30,7 @@ use rustls::AlertDescription;
 use rustls::pki_types::CertificateDer;
 use tracing::trace;
 
-use self::credit::{Credit, FIRST_WINDOW, GROWTH};
+use self::credit::Credit;
 use self::generation::Ids;
 use self::moderation::Bulk;
 use self::own::Own;
@@ -38,7 +38,11 @@ use self::path::{Hints, Path};
 use self::ports::ManyPorts;
 use self::punctual::Punctual;
 use self::socket::BatchSocket;
-use super::{CloseCode, Congestion, Description, Lost, Stats, Tuning};
+use super::credit::{FIRST_WINDOW, GROWTH};
+use super::{
+    CloseCode, Congestion, Description, EXPORTER_LABEL, GOODBYE, Lost, MAX_FLOWS, Stats, Transport,
+    Tuning, printable,
+};
 use crate::tls::Fingerprint;
 use crate::tunnel::ListenAddr;
 
@@ -48,19 +52,11 @@ pub use generation::Generation;
 pub(super) use own::connect;
 pub(super) use stream::{Receiver, Sender};
 
-/// Flows that a peer may have open at once, after login.
-///
-/// Quinn keeps an entry for each, used or not, so it is not simply the largest number.
-const MAX_FLOWS: u32 = 16_384;
-
 /// Bytes that a connection may have on the way, over all flows, before login.
 const RECEIVE_WINDOW_BEFORE_LOGIN: u64 = 64 * 1024;
 
 /// The same after login: what our own flow control allows, so that it is this that decides.
 const RECEIVE_WINDOW: u64 = GROWTH + FIRST_WINDOW * MAX_FLOWS as u64;
-
-/// Longest that [`Endpoint::close`] and [`Connection::close`] wait for the goodbye to be sent.
-const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What TLS tells a server whose certificate is not trusted (RFC 8446, section 6.2).
 const UNTRUSTED: [AlertDescription; 7] = [
@@ -280,11 +276,11 @@ impl Connection {
         canonical(self.inner.remote_address())
     }
 
-    /// Keying material of this connection for one purpose (RFC 9266).
-    pub fn export_keying_material(&self, label: &[u8]) -> Result<[u8; 32], Lost> {
+    /// Keying material of this connection alone (RFC 9266).
+    pub fn channel_binding(&self) -> Result<[u8; 32], Lost> {
         let mut material = [0; 32];
         self.inner
-            .export_keying_material(&mut material, label, b"")
+            .export_keying_material(&mut material, EXPORTER_LABEL, b"")
             .map_err(|_| Lost::Failed("TLS exports no keying material".into()))?;
         Ok(material)
     }
@@ -429,14 +425,15 @@ impl Connection {
     pub fn describe(&self) -> Description {
         let controller = self.inner.congestion_state().into_any();
         Description {
-            udp_payload: self.inner.stats().path.current_mtu,
-            congestion: if controller.is::<Cubic>() {
+            transport: Transport::Quic,
+            udp_payload: Some(self.inner.stats().path.current_mtu),
+            congestion: Some(if controller.is::<Cubic>() {
                 Congestion::Cubic
             } else if controller.is::<NewReno>() {
                 Congestion::NewReno
             } else {
                 Congestion::Bbr
-            },
+            }),
         }
     }
 
@@ -538,14 +535,4 @@ fn lost(error: ConnectionError) -> Lost {
         ConnectionError::LocallyClosed => Lost::Local,
         ConnectionError::CidsExhausted => Lost::Failed(error.to_string()),
     }
-}
-
-/// A peer's text, without control characters that could lead a terminal astray.
-fn printable(text: &[u8]) -> String {
-    let visible = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    String::from_utf8_lossy(text)
-        .chars()
-        .map(visible)
-        .take(300)
-        .collect()
 }

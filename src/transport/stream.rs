@@ -5,22 +5,25 @@ use std::future::Future;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use tokio_util::either::Either;
 
-use super::quic;
-use super::{ResetCode, StreamError};
+use super::{ResetCode, StreamError, quic, tcp};
 
 /// The half that bytes go out through. Dropped before its end it breaks the flow.
 #[derive(Debug)]
 pub enum Sender {
     /// QUIC.
     Quic(quic::Sender),
+    /// TLS over TCP.
+    Tcp(tcp::Sender),
 }
 
 impl Sender {
     /// Waits until the receiver wants more, and tells how many bytes. Cancel-safe.
     pub fn allowance(&self) -> impl Future<Output = usize> + Send + use<> {
         match self {
-            Self::Quic(inner) => inner.allowance(),
+            Self::Quic(inner) => Either::Left(inner.allowance()),
+            Self::Tcp(inner) => Either::Right(inner.allowance()),
         }
     }
 
@@ -31,6 +34,7 @@ impl Sender {
     pub async fn write(&mut self, chunk: Bytes) -> Result<(), StreamError> {
         match self {
             Self::Quic(inner) => inner.write(chunk).await,
+            Self::Tcp(inner) => inner.write(chunk).await,
         }
     }
 
@@ -42,6 +46,7 @@ impl Sender {
     ) -> Poll<Result<usize, StreamError>> {
         match self {
             Self::Quic(inner) => inner.poll_write(cx, bytes),
+            Self::Tcp(inner) => inner.poll_write(cx, bytes),
         }
     }
 
@@ -49,6 +54,7 @@ impl Sender {
     pub fn end(&mut self) {
         match self {
             Self::Quic(inner) => inner.end(),
+            Self::Tcp(inner) => inner.end(),
         }
     }
 
@@ -59,6 +65,7 @@ impl Sender {
     pub async fn finish(&mut self) -> Result<(), StreamError> {
         match self {
             Self::Quic(inner) => inner.finish().await,
+            Self::Tcp(inner) => inner.finish().await,
         }
     }
 
@@ -66,13 +73,15 @@ impl Sender {
     pub fn reset(&mut self, code: ResetCode) {
         match self {
             Self::Quic(inner) => inner.reset(code),
+            Self::Tcp(inner) => inner.reset(code),
         }
     }
 
     /// Waits until the peer wants no more of this direction, or has all of it (none). Cancel-safe.
     pub fn stopped(&self) -> impl Future<Output = Option<StreamError>> + Send + use<> {
         match self {
-            Self::Quic(inner) => inner.stopped(),
+            Self::Quic(inner) => Either::Left(inner.stopped()),
+            Self::Tcp(inner) => Either::Right(inner.stopped()),
         }
     }
 }
@@ -82,6 +91,8 @@ impl Sender {
 pub enum Receiver {
     /// QUIC.
     Quic(quic::Receiver),
+    /// TLS over TCP.
+    Tcp(tcp::Receiver),
 }
 
 impl Receiver {
@@ -89,6 +100,7 @@ impl Receiver {
     pub async fn read_some(&mut self, max: usize) -> Result<Option<Bytes>, StreamError> {
         match self {
             Self::Quic(inner) => inner.read_some(max).await,
+            Self::Tcp(inner) => inner.read_some(max).await,
         }
     }
 
@@ -97,6 +109,7 @@ impl Receiver {
     pub fn ready(&mut self) -> &mut VecDeque<Bytes> {
         match self {
             Self::Quic(inner) => inner.ready(),
+            Self::Tcp(inner) => inner.ready(),
         }
     }
 
@@ -107,6 +120,7 @@ impl Receiver {
     pub async fn wait(&mut self) -> Result<bool, StreamError> {
         match self {
             Self::Quic(inner) => inner.wait().await,
+            Self::Tcp(inner) => inner.wait().await,
         }
     }
 
@@ -114,6 +128,7 @@ impl Receiver {
     pub fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, StreamError>> {
         match self {
             Self::Quic(inner) => inner.poll_wait(cx),
+            Self::Tcp(inner) => inner.poll_wait(cx),
         }
     }
 
@@ -121,6 +136,7 @@ impl Receiver {
     pub async fn broken(&mut self) -> StreamError {
         match self {
             Self::Quic(inner) => inner.broken().await,
+            Self::Tcp(inner) => inner.broken().await,
         }
     }
 
@@ -128,6 +144,7 @@ impl Receiver {
     pub fn taken(&mut self, bytes: usize) {
         match self {
             Self::Quic(inner) => inner.taken(bytes),
+            Self::Tcp(inner) => inner.taken(bytes),
         }
     }
 
@@ -135,6 +152,7 @@ impl Receiver {
     pub fn settle(&mut self) {
         match self {
             Self::Quic(inner) => inner.settle(),
+            Self::Tcp(inner) => inner.settle(),
         }
     }
 
@@ -142,6 +160,7 @@ impl Receiver {
     pub fn stop(&mut self, code: ResetCode) {
         match self {
             Self::Quic(inner) => inner.stop(code),
+            Self::Tcp(inner) => inner.stop(code),
         }
     }
 }

@@ -28,11 +28,23 @@ pub enum Credential {
     Key,
 }
 
+/// What becomes of a session that a client process has still, when it logs in anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Former {
+    /// It is closed, with all of its flows.
+    Breaks = 0,
+    /// It gives what it listens on to the new one, and ends with its flows.
+    Retires = 1,
+}
+
 /// What a client says first.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Login {
     /// A random number that a client process keeps: a second login with it replaces the first.
     pub instance: [u8; 16],
+    /// What becomes of the first.
+    pub former: Former,
     /// Who it is.
     pub credential: Credential,
     /// The tunnels, their numbers rising.
@@ -111,6 +123,7 @@ impl fmt::Display for Request {
 impl Login {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.extend(self.instance);
+        out.push(self.former as u8);
         self.credential.encode(out);
         out.extend((self.tunnels.len() as u16).to_be_bytes());
         for tunnel in &self.tunnels {
@@ -120,6 +133,11 @@ impl Login {
 
     pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let instance = reader.array()?;
+        let former = match reader.u8()? {
+            0 => Former::Breaks,
+            1 => Former::Retires,
+            n => return Err(unknown("former session's end", n)),
+        };
         let credential = Credential::decode(reader)?;
         let count = reader.u16()?;
         if usize::from(count) > MAX_TUNNELS {
@@ -132,6 +150,7 @@ impl Login {
         }
         Ok(Self {
             instance,
+            former,
             credential,
             tunnels,
         })

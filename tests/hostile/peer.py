@@ -145,7 +145,7 @@ class Peer(QuicConnectionProtocol):
     def login(self, password, tunnels=(), proof=None):
         """The whole login, ready to be said or maimed."""
         proof = proof or self.proof(password)
-        body = os.urandom(16) + b"\0" + proof + struct.pack("!H", len(tunnels))
+        body = os.urandom(16) + b"\0\0" + proof + struct.pack("!H", len(tunnels))
         body += b"".join(struct.pack("!I", n) + tunnel for n, tunnel in enumerate(tunnels))
         return frame(LOGIN, body)
 

@@ -116,6 +116,7 @@ fn sources() -> Vec<Source> {
 const OUT_OF_BOUNDS: &[(&str, &[&str])] = &[
     ("listener", &["transport", "session", "access"]),
     ("connector", &["transport", "session", "access"]),
+    ("web", &["transport", "session", "access"]),
     ("relay", &["session", "access", "config"]),
     ("control", &["transport", "session", "access", "config"]),
 ];
@@ -130,6 +131,7 @@ const SELF_CONTAINED: &[(&str, &[&str])] = &[
     ("stdio", &["socket"]),
     ("memory", &[]),
     ("metrics", &[]),
+    ("status", &["metrics"]),
 ];
 
 /// All breaches of the rules in a set of files.

@@ -106,6 +106,9 @@ impl Site {
             .env_remove("XDG_CONFIG_HOME")
             .env_remove("XDG_STATE_HOME")
             .env_remove("RSTUN_PASSWORD")
+            .env("RSTUN_TRANSPORT", transport())
+            .env_remove("HTTPS_PROXY")
+            .env_remove("https_proxy")
             .env_remove("RSTUN_TICKET")
             .env_remove("CONFIGURATION_DIRECTORY")
             .env_remove("STATE_DIRECTORY")
@@ -178,6 +181,12 @@ impl Site {
     pub(crate) fn unix(&self, name: &str) -> String {
         format!("unix://{}", self.path(name).display())
     }
+}
+
+/// What carries the connections of clients that are told nothing else: one transport, so that a test sees
+/// the same on a slow machine. `RSTUN_TEST_TRANSPORT=tcp` has all tests take the other one.
+fn transport() -> String {
+    std::env::var("RSTUN_TEST_TRANSPORT").unwrap_or_else(|_| "quic".into())
 }
 
 /// Whether a program that is not ours is installed. Where .ci/run runs the tests it has to be.

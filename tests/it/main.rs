@@ -26,6 +26,9 @@ mod examples;
 mod exhaustion;
 #[cfg(target_os = "linux")]
 mod fairness;
+#[cfg(target_os = "linux")]
+mod fallback;
+mod fallback_strangers;
 mod first_run;
 #[cfg(target_os = "linux")]
 mod floods;
@@ -82,3 +85,4 @@ mod udp_programs;
 mod unix;
 #[cfg(target_os = "linux")]
 mod upgrade;
+mod watching;

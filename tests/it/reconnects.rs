@@ -76,7 +76,8 @@ fn connect(tunnel: &Tunnel, target: SocketAddr, times: usize) {
             let idle = Duration::from_secs(60);
             let account = Account::new(&Arc::default(), "");
             let peer = connection.clone();
-            let login = session::login(peer, &credential, [7; 16], &tunnels, idle, account);
+            let who = ([7; 16], session::Former::Breaks);
+            let login = session::login(peer, &credential, who, &tunnels, idle, account);
             login.await.expect("a session");
             if closing.len() >= CLOSING {
                 closing.join_next().await;

@@ -23,7 +23,13 @@ impl Manager {
     /// What a service says next.
     fn next(&self) -> String {
         let mut message = [0; 4096];
-        let n = self.0.recv(&mut message).expect("a notification");
+        let n = loop {
+            match self.0.recv(&mut message) {
+                // With a timeout a signal to this process cuts it short.
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                received => break received.expect("a notification"),
+            }
+        };
         String::from_utf8_lossy(&message[..n]).trim_end().to_owned()
     }
 

@@ -481,7 +481,7 @@ fn hostile<T>(
         let login = session::login(
             connection.clone(),
             &credential,
-            [9; 16],
+            ([9; 16], session::Former::Breaks),
             &tunnels,
             idle,
             account,

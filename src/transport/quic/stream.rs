@@ -14,8 +14,9 @@ use bytes::{Buf, Bytes};
 use quinn::{ReadError, RecvStream, SendStream, VarInt, WriteError};
 use tokio::time::timeout;
 
-use super::credit::{Allowance, Credit, FIRST_WINDOW, SETTLED, Window};
+use super::credit::Credit;
 use super::reassembly::Reassembly;
+use crate::transport::credit::{Allowance, FIRST_WINDOW, SETTLED, Window};
 use crate::transport::{ResetCode, StreamError};
 
 /// Bytes after which a flow is no more the first to be sent: what is short, such as a keystroke or
@@ -168,7 +169,7 @@ impl Receiver {
         connection: quinn::Connection,
         credit: Arc<Credit>,
     ) -> Self {
-        let window = Window::new(credit.clone(), connection.rtt());
+        let window = Window::new(credit.growth().clone(), connection.rtt());
         if window.limit() > FIRST_WINDOW {
             credit.grant(inner.id().into(), window.limit());
         }
@@ -260,9 +261,9 @@ impl Receiver {
 
     /// Notes that so many bytes have gone on, so that the sender may send more.
     pub fn taken(&mut self, bytes: usize) {
-        let rtt = || self.connection.rtt();
-        if let Some(limit) = self.window.take(bytes as u64, Instant::now(), rtt) {
-            self.credit.grant(self.inner.id().into(), limit);
+        let (now, rtt) = (Instant::now(), || self.connection.rtt());
+        if let Some(limit) = self.window.take(bytes as u64, now, rtt) {
+            self.credit.go_on(self.inner.id().into(), limit, now, rtt());
         }
     }
 

@@ -2,11 +2,13 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use rustix::io::Errno;
 use wan::{Conditions, Counts, Namespace};
 
+use super::is_installed;
 use super::tunnel::Mode;
 
 /// Links that are up at once. What a test sees on its link is to be the link's doing, and a link with the
@@ -67,6 +69,31 @@ impl Link {
     pub(crate) fn set(&self, changes: &str) {
         let conditions = self.conditions.with(changes);
         self.link.set(conditions.expect("a link's conditions"));
+    }
+
+    /// From now on no UDP arrives at either machine; false where there is no program to do that.
+    pub(crate) fn block_udp(&self) -> bool {
+        let rules = "table inet blocked { chain input { type filter hook input priority 0; \
+                     meta l4proto udp drop; }; }";
+        let installed = is_installed("nft");
+        if installed {
+            assert!(self.nft(rules), "no rules");
+        }
+        installed
+    }
+
+    /// Ends what [`Link::block_udp`] began.
+    pub(crate) fn unblock_udp(&self) {
+        assert!(self.nft("delete table inet blocked"), "no way back");
+    }
+
+    fn nft(&self, rules: &str) -> bool {
+        let run = || {
+            let mut nft = Command::new("sh");
+            nft.args(["-c", "PATH=$PATH:/usr/sbin exec nft \"$1\"", "nft", rules]);
+            nft.status().is_ok_and(|status| status.success())
+        };
+        self.at_client(run) && self.at_server(run)
     }
 
     /// What became of the packets so far, from the client and from the server.

@@ -96,11 +96,17 @@ impl Tunnel {
     /// A tunnel that is up, over a link.
     #[cfg(target_os = "linux")]
     pub(crate) fn over(link: &Link, mode: Mode) -> Self {
+        Self::over_with(link, mode, &[])
+    }
+
+    /// The same, whose client got `args` too.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn over_with(link: &Link, mode: Mode, args: &[&str]) -> Self {
         let site = Site::new();
         let target = link.at_target(mode, Target::new);
         let targets = [target.addr()];
         let server = link.at_server(|| site.server_with(Link::server_addr(), &targets, &[]));
-        link.at_client(|| Self::joined(site, server, target, mode, &[]))
+        link.at_client(|| Self::joined(site, server, target, mode, args))
     }
 
     /// A tunnel that is up, through something between the client and the server.
