@@ -50,7 +50,6 @@ fn memory_runs_out() {
     let (_flooding, flooded) = client(at);
     let flood = Flood::new(flooded, stopped);
     server.line(&format!("cannot reach {at}: memory is short"));
-    let _newcomers = newcomers(&server, || site.client(addr, &[]));
     let (lines, before) = (server.count("WARN"), transfer.arrived());
     server.give_time_to_end(TIME);
     let lines = (server.count("WARN") - lines) as f64 / TIME.as_secs_f64();
@@ -73,17 +72,6 @@ fn memory_runs_out() {
         gained >> 10,
     ));
     assert!(lines <= 6.0, "{lines} lines a second");
-}
-
-/// Has clients come until one is not let in: between two cuts there may be room for some.
-fn newcomers(server: &Program, come: impl Fn() -> Program) -> Vec<Program> {
-    let (start, mut came) = (Instant::now(), Vec::new());
-    while server.count("not let in, memory is short") == 0 {
-        assert!(start.elapsed() < DEADLINE, "all were let in");
-        came.push(come());
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    came
 }
 
 fn loop_echo(target: &Target) {
