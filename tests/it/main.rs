@@ -19,6 +19,8 @@ mod check;
 mod clock;
 mod concurrent;
 mod connect;
+#[cfg(target_os = "linux")]
+mod docs;
 mod drain;
 mod end_of_flow;
 mod examples;

@@ -92,7 +92,7 @@ fn read(name: &str) -> String {
 }
 
 /// The long names of all flags of all programs.
-fn flags() -> BTreeSet<String> {
+pub(crate) fn flags() -> BTreeSet<String> {
     let mut command = rstun::cli::command();
     command.build();
     let of = |command: &clap::Command| {
@@ -103,7 +103,7 @@ fn flags() -> BTreeSet<String> {
 }
 
 /// A document without its fenced blocks.
-fn prose(markdown: &str) -> String {
+pub(crate) fn prose(markdown: &str) -> String {
     let parts = markdown.split("\n```").enumerate();
     let outside = parts.filter(|(n, _)| n % 2 == 0).map(|(_, part)| part);
     outside.collect::<Vec<_>>().join("\n")
@@ -111,7 +111,7 @@ fn prose(markdown: &str) -> String {
 
 /// The words of each command line that runs one of our programs: in a fenced block, or within a line
 /// of prose if it has flags.
-fn command_lines(markdown: &str) -> Vec<Vec<String>> {
+pub(crate) fn command_lines(markdown: &str) -> Vec<Vec<String>> {
     let joined = markdown.replace("\\\n", " ");
     let mut fenced = false;
     let mut commands = Vec::new();
@@ -151,7 +151,7 @@ fn command(line: &str) -> Option<Vec<String>> {
 }
 
 /// Splits as a shell does, as far as a README needs it: quotes, and an end at a comment or an operator.
-fn words(line: &str) -> Vec<String> {
+pub(crate) fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quote = None;
