@@ -51,6 +51,7 @@ pub mod invitation;
 pub mod keygen;
 pub mod listener;
 pub mod log;
+pub mod memory;
 pub mod metrics;
 #[cfg(unix)]
 pub mod orders;
@@ -84,7 +85,7 @@ use std::future::{Future, pending};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tokio::runtime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -190,6 +191,11 @@ fn serve(config: ServerConfig, source: Source) -> Result<()> {
         Some(predecessor) => worker_runtime()?.block_on(server::sockets(predecessor))?,
         None => systemd::sockets()?,
     };
+    ensure!(
+        predecessor.is_some() || bound.udp.is_empty() || config.tuning.hop.more_ports == 0,
+        "--addr names a range of ports, of which systemd has passed one alone; give a single port \
+         here, or remove the .socket unit"
+    );
     until_stopped(|stop| async {
         let invitation = config.invitation.clone();
         let server = Server::bind(config, bound, stop)?;
@@ -297,6 +303,7 @@ where
             }
             never = stopping => never,
             () = systemd::watchdog() => unreachable!("it watches for ever"),
+            () = memory::keep() => unreachable!("it watches for ever"),
         }
     });
     // A name that is being looked up in another thread is of no interest any more.
