@@ -51,6 +51,7 @@ pub mod invitation;
 pub mod keygen;
 pub mod listener;
 pub mod log;
+pub mod memory;
 pub mod metrics;
 #[cfg(unix)]
 pub mod orders;
@@ -67,6 +68,7 @@ pub mod server;
 #[cfg(unix)]
 pub mod service;
 pub mod session;
+mod signals;
 pub mod socket;
 pub mod status;
 pub mod stdio;
@@ -83,7 +85,7 @@ use std::future::{Future, pending};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tokio::runtime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -100,6 +102,7 @@ use crate::invitation::Invitation;
 use crate::log::Log;
 use crate::server::Server;
 use crate::session::Opener;
+use crate::signals::Signals;
 #[cfg(unix)]
 use crate::stdio::Stdio;
 
@@ -188,6 +191,11 @@ fn serve(config: ServerConfig, source: Source) -> Result<()> {
         Some(predecessor) => worker_runtime()?.block_on(server::sockets(predecessor))?,
         None => systemd::sockets()?,
     };
+    ensure!(
+        predecessor.is_some() || bound.udp.is_empty() || config.tuning.hop.more_ports == 0,
+        "--addr names a range of ports, of which systemd has passed one alone; give a single port \
+         here, or remove the .socket unit"
+    );
     until_stopped(|stop| async {
         let invitation = config.invitation.clone();
         let server = Server::bind(config, bound, stop)?;
@@ -295,6 +303,7 @@ where
             }
             never = stopping => never,
             () = systemd::watchdog() => unreachable!("it watches for ever"),
+            () = memory::keep() => unreachable!("it watches for ever"),
         }
     });
     // A name that is being looked up in another thread is of no interest any more.
@@ -333,45 +342,4 @@ fn open_audit_log(flags: &ServerFlags) -> Result<Option<AuditLog>> {
         AuditLog::open(path).with_context(|| format!("--audit-log {}", path.display()))
     };
     flags.audit_log.as_ref().map(open).transpose()
-}
-
-/// The signals that ask a process to end.
-struct Signals {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    #[cfg(unix)]
-    fn new() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    #[cfg(not(unix))]
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {})
-    }
-
-    /// Waits for the next one. Cancel-safe.
-    #[cfg(unix)]
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-
-    #[cfg(not(unix))]
-    async fn next(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            pending().await
-        }
-    }
 }

@@ -32,6 +32,9 @@ const BACKLOG: i32 = 1024;
 /// Pause after a failure that will not be over at once, such as no descriptors being left.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Visitors in a row that may die before they are accepted without a pause.
+const MANY: u32 = 64;
+
 /// Someone who came in.
 #[derive(Debug)]
 pub struct Visitor {
@@ -144,6 +147,7 @@ impl Listener {
     ///
     /// Failures to accept are logged, and never spin. A UDP port has none to wait for.
     pub async fn accept(&self) -> Visitor {
+        let mut dead = 0;
         loop {
             let accepted = match self {
                 Self::Tcp(listener) => listener.accept().await,
@@ -153,7 +157,8 @@ impl Listener {
             };
             match accepted {
                 Ok(visitor) => return visitor,
-                Err(e) if is_the_visitors(&e) => {}
+                // On some systems a listener that has failed for good says the same.
+                Err(e) if is_the_visitors(&e) && dead < MANY => dead += 1,
                 Err(e) => {
                     warn!("cannot accept at {self}: {e}; waiting");
                     sleep(PAUSE).await;
@@ -201,4 +206,20 @@ fn is_the_visitors(error: &io::Error) -> bool {
             | TimedOut
             | Interrupted
     )
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use rustix::net::{Shutdown, shutdown};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Time goes on only while nothing runs.
+    #[tokio::test(start_paused = true)]
+    async fn a_listener_that_has_failed_does_not_spin() {
+        let listener = Listener::bind(&Listen::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
+        shutdown(&listener, Shutdown::Both).unwrap();
+        assert!(timeout(10 * PAUSE, listener.accept()).await.is_err());
+    }
 }

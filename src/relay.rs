@@ -8,12 +8,14 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
 use thiserror::Error;
 use tokio::task::yield_now;
 use tokio_util::io::poll_read_buf;
 
+use crate::memory;
 use crate::metrics;
 use crate::pace::{Pace, Way};
 use crate::socket::{ReadHalf, Socket, WriteHalf};
@@ -35,6 +37,9 @@ pub enum Broken {
     /// The far side broke it, or is gone.
     #[error(transparent)]
     Remote(#[from] StreamError),
+    /// Its reader had stopped, and what waited for it was in the way.
+    #[error("cut, for memory is short and its reader has stopped")]
+    Cut,
 }
 
 /// By hand, for a source would be told a second time where an error is printed with its causes.
@@ -168,11 +173,13 @@ async fn download(
     count: &metrics::Tunnel,
 ) -> Result<(), Broken> {
     let mut more = true;
+    let mut stopped = None;
     loop {
         while !rx.ready().is_empty() {
             let most = pace.map_or(usize::MAX, Pace::most);
             match write_some(local, rx.ready(), most) {
                 Ok(n) => {
+                    stopped = None;
                     advance(rx.ready(), n);
                     rx.taken(n);
                     count.received(n);
@@ -184,6 +191,9 @@ async fn download(
                     biased;
                     writable = local.writable() => writable?,
                     waited = rx.wait(), if more => more = waited?,
+                    () = memory::cut(*stopped.get_or_insert_with(Instant::now)) => {
+                        return Err(Broken::Cut);
+                    }
                 },
                 Err(e) => return Err(e.into()),
             }

@@ -182,7 +182,7 @@ pub enum ResetCode {
     NotAllowed = 0x15,
     /// The side that was to dial is shutting down.
     Draining = 0x16,
-    /// The side that was to dial has no descriptors left.
+    /// The side that was to dial has no descriptors left, or no memory.
     Overloaded = 0x17,
     /// The flow's header was not understood.
     BadHeader = 0x18,
@@ -223,7 +223,7 @@ impl fmt::Display for ResetCode {
             Self::NoSuchName => "target's name does not resolve",
             Self::NotAllowed => "target not allowed",
             Self::Draining => "far side is shutting down",
-            Self::Overloaded => "far side has no descriptors left",
+            Self::Overloaded => "far side has no descriptors or memory left",
             Self::BadHeader => "far side did not understand the flow's header",
             Self::TooMany => "far side allows this client no more flows",
         })

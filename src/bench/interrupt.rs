@@ -6,7 +6,8 @@ use std::{process, thread};
 
 use anyhow::{Context, Result};
 
-use crate::{EXIT_INTERRUPTED, Signals};
+use crate::EXIT_INTERRUPTED;
+use crate::signals::Signals;
 
 /// Whether a signal has come. Clones are the same flag.
 #[derive(Clone, Debug, Default)]

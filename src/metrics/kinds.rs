@@ -74,7 +74,7 @@ kinds! {
         NotAllowed = "not_allowed",
         /// The side that was to dial was shutting down.
         Draining = "draining",
-        /// The side that was to dial had no descriptors left.
+        /// A side had no descriptors left, or no memory.
         Overloaded = "overloaded",
         /// It was not understood.
         BadHeader = "bad_header",

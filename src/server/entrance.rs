@@ -8,6 +8,7 @@ use tracing::{debug, warn};
 
 use super::door::{Answer, Door};
 use crate::audit;
+use crate::memory;
 use crate::metrics::{Login, Metrics};
 use crate::quota::Quota;
 use crate::session::{ALPN, SessionError};
@@ -35,7 +36,13 @@ impl Entrance {
     pub(super) fn receive(self: &Arc<Self>, attempt: Attempt) -> Option<(Attempt, Place)> {
         let from = attempt.remote_address();
         let (proved, now) = (attempt.is_proved(), Instant::now());
-        let answer = lock(&self.door).knock(from.ip(), proved, now);
+        let answer = match memory::is_short() {
+            true => {
+                self.warn(|| warn!("{from}: not let in, memory is short"));
+                Answer::Full
+            }
+            false => lock(&self.door).knock(from.ip(), proved, now),
+        };
         match answer {
             Answer::Enter => {
                 let entrance = self.clone();
@@ -59,6 +66,17 @@ impl Entrance {
             }
         }
         None
+    }
+
+    /// Warns of a stranger, unless there have been many warnings of late.
+    fn warn(&self, say: impl FnOnce()) {
+        let Some(left_out) = lock(&self.warnings).take(Instant::now()) else {
+            return;
+        };
+        if left_out > 0 {
+            warn!("{left_out} warnings about strangers were left out");
+        }
+        say();
     }
 }
 
@@ -104,15 +122,9 @@ impl Place {
         }
     }
 
-    /// Warns of a stranger, unless there have been many warnings of late.
+    /// Warns of this one.
     fn warn(&self, say: impl FnOnce(SocketAddr)) {
-        let Some(left_out) = lock(&self.entrance.warnings).take(Instant::now()) else {
-            return;
-        };
-        if left_out > 0 {
-            warn!("{left_out} warnings about strangers were left out");
-        }
-        say(self.from);
+        self.entrance.warn(|| say(self.from));
     }
 }
 

@@ -17,6 +17,7 @@ use super::guest::Guest;
 use super::local::Complaints;
 use crate::access::{Access, is_bench};
 use crate::connector::{self, DialError};
+use crate::memory;
 use crate::metrics;
 use crate::relay::relay;
 use crate::socket::{Socket, UdpPort};
@@ -238,6 +239,10 @@ pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialing: &Dialing) 
         return refuse(tx, rx, ResetCode::NotAllowed);
     };
     Span::current().record(TUNNEL, &dialed.count.text);
+    if memory::is_short() {
+        dialed.complain(target, ResetCode::Overloaded, "memory is short");
+        return refuse(tx, rx, ResetCode::Overloaded);
+    }
     let held = match &dialed.guest {
         None => None,
         Some(guest) => match guest.identity.take_flow() {

@@ -48,6 +48,9 @@ pub enum FlowError {
     /// The peer allows no more flows.
     #[error("too many flows are open")]
     TooMany,
+    /// Memory is short on this side.
+    #[error("memory is short")]
+    NoMemory,
     /// There is no session to go through.
     #[error("there is no connection to the server")]
     NoSession,

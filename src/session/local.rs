@@ -86,11 +86,19 @@ impl Local {
         self.complaints.say(&self.count, text);
     }
 
+    /// Logs that a visitor was turned away because memory is short.
+    fn tell_no_memory(&self) {
+        self.count.refuse(Refusal::Overloaded);
+        let text = || "memory is short; a visitor was turned away".to_owned();
+        self.complaints.say(&self.count, text);
+    }
+
     /// Logs how a flow ended.
     pub(super) fn tell(&self, from: Origin, outcome: &Result<(), FlowError>) {
         match outcome {
             Ok(()) => debug!("{from} is done"),
             Err(FlowError::TooMany) => self.tell_too_many(),
+            Err(FlowError::NoMemory) => self.tell_no_memory(),
             Err(FlowError::Broken(Broken::Remote(StreamError::Reset(code))))
                 // A proxy has told its visitor.
                 if *code != ResetCode::Broken && matches!(self.speaks, Speaks::Anything(_)) =>

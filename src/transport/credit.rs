@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use crate::memory;
+
 /// Bytes that each direction of a flow may have on the way at first.
 pub(super) const FIRST_WINDOW: u64 = 512 * 1024;
 
@@ -34,26 +36,38 @@ pub(super) const GROWTH: u64 = 64 * 1024 * 1024;
 /// The limit that says that all has been passed on, the end too.
 pub(super) const SETTLED: u64 = u64::MAX;
 
-/// What the receivers of one connection have of [`GROWTH`].
-#[derive(Debug, Default)]
-pub(super) struct Growth(AtomicU64);
+/// What the receivers of one connection have of [`GROWTH`], or of less where memory has a limit.
+#[derive(Debug)]
+pub(super) struct Growth {
+    most: u64,
+    grown: AtomicU64,
+}
+
+impl Default for Growth {
+    fn default() -> Self {
+        Self {
+            most: memory::share(GROWTH),
+            grown: AtomicU64::new(0),
+        }
+    }
+}
 
 impl Growth {
     /// Takes so many bytes of what is left for growth, if they are no more than half of it: what
-    /// comes later is to find something too.
+    /// comes later is to find something too. Nothing grows when memory is short.
     fn grow(&self, bytes: u64) -> bool {
-        let fits = |grown: u64| (bytes <= (GROWTH - grown) / 2).then(|| grown + bytes);
-        self.0.fetch_update(Relaxed, Relaxed, fits).is_ok()
+        let fits = |grown: u64| (bytes <= (self.most - grown) / 2).then(|| grown + bytes);
+        !memory::is_short() && self.grown.fetch_update(Relaxed, Relaxed, fits).is_ok()
     }
 
     /// The same for a flow that has not shown yet what it needs.
     fn head_start(&self, bytes: u64) -> bool {
-        let fits = |grown: u64| (grown + bytes <= GROWTH / 2).then(|| grown + bytes);
-        self.0.fetch_update(Relaxed, Relaxed, fits).is_ok()
+        let fits = |grown: u64| (grown + bytes <= self.most / 2).then(|| grown + bytes);
+        !memory::is_short() && self.grown.fetch_update(Relaxed, Relaxed, fits).is_ok()
     }
 
     fn shrink(&self, bytes: u64) {
-        self.0.fetch_sub(bytes, Relaxed);
+        self.grown.fetch_sub(bytes, Relaxed);
     }
 }
 
@@ -183,7 +197,7 @@ mod tests {
             let bytes = window.limit - window.taken;
             assert!(window.take(bytes, now, || RTT).is_some());
         }
-        assert!(growth.0.load(Relaxed) <= GROWTH);
+        assert!(growth.grown.load(Relaxed) <= GROWTH);
         window.limit - window.taken
     }
 
@@ -216,13 +230,13 @@ mod tests {
         let growth = Arc::<Growth>::default();
         let mut windows: Vec<_> = (0..200).map(|_| Window::new(growth.clone(), RTT)).collect();
         assert!(windows[0].size > FIRST_WINDOW && windows[199].size == FIRST_WINDOW);
-        assert!(growth.0.load(Relaxed) <= GROWTH / 2);
+        assert!(growth.grown.load(Relaxed) <= GROWTH / 2);
         for window in &mut windows {
             read(&growth, window, RTT / 2, 20);
         }
-        assert!(growth.0.load(Relaxed) > GROWTH / 2);
+        assert!(growth.grown.load(Relaxed) > GROWTH / 2);
         windows.clear();
-        assert_eq!(growth.0.load(Relaxed), 0);
+        assert_eq!(growth.grown.load(Relaxed), 0);
     }
 
     #[tokio::test]

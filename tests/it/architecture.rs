@@ -129,6 +129,7 @@ const SELF_CONTAINED: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("socket", &[]),
     ("stdio", &["socket"]),
+    ("memory", &[]),
     ("metrics", &[]),
     ("status", &["metrics"]),
 ];

@@ -36,7 +36,7 @@ fn descriptors_run_out() {
     let waiting: Vec<TcpStream> = (0..VISITORS).map(|_| visit(by_in)).collect();
     server.line("Too many open files");
     let turned_away: Vec<TcpStream> = (0..VISITORS).map(|_| visit(by_out)).collect();
-    client.line("no descriptors left");
+    client.line("no descriptors or memory left");
     assert_reset(turned_away.last().expect("visitors"));
 
     let (lines, cpu, start) = (server.count("WARN"), server.cpu_time(), Instant::now());

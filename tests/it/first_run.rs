@@ -91,6 +91,20 @@ fn what_is_gone_while_it_runs_is_not_made_anew() {
 }
 
 #[test]
+fn a_server_goes_with_its_terminal() {
+    if !is_installed("script") {
+        return;
+    }
+    let site = Site::new();
+    let mut script = on_a_terminal(&site, "rstun server --addr 127.0.0.1:0");
+    let program = Program::start(script.env("NO_COLOR", "1"));
+    let addr = program.server_addr();
+    // A window is closed like that: what runs in it is told by SIGHUP.
+    program.kill();
+    site.server_again(addr, &[]);
+}
+
+#[test]
 fn what_is_made_is_made_once_and_its_owners_alone() {
     let site = Site::without_keys();
     let listening = |program: &Program| {

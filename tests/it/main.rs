@@ -72,6 +72,8 @@ mod servers;
 #[cfg(target_os = "linux")]
 mod service;
 mod settings;
+#[cfg(target_os = "linux")]
+mod shedding;
 mod socks5;
 mod socks5_udp;
 mod strangers;

@@ -54,11 +54,11 @@ fn server(site: &Site, env: &[(&str, &str)]) -> Program {
     let mut command = site.command("rstund");
     command.env("NOTIFY_SOCKET", site.path("notify"));
     command.envs(env.iter().copied());
-    Program::start(with_arguments(&mut command))
+    Program::start(with_arguments(&mut command, "127.0.0.1:0"))
 }
 
-fn with_arguments(command: &mut Command) -> &mut Command {
-    command.args(["--addr", "127.0.0.1:0", "--password", PASSWORD]);
+fn with_arguments<'a>(command: &'a mut Command, addr: &str) -> &'a mut Command {
+    command.args(["--addr", addr, "--password", PASSWORD]);
     command.args(["--cert", "certificate.der", "--key", "priv_key.der"])
 }
 
@@ -132,12 +132,16 @@ fn another_process_has_no_watchdog() {
 
 /// A server that is started with a socket as systemd passes it.
 fn activated(site: &Site, socket: impl Into<OwnedFd>) -> Program {
+    activated_at(site, socket, "127.0.0.1:0")
+}
+
+fn activated_at(site: &Site, socket: impl Into<OwnedFd>, addr: &str) -> Program {
     let script = r#"exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@""#;
     let mut command = Command::new("sh");
     site.within(&mut command);
     command.args(["-c", script]).arg(site.path("rstund"));
     command.stdin(Stdio::from(socket.into()));
-    Program::start(with_arguments(&mut command))
+    Program::start(with_arguments(&mut command, addr))
 }
 
 #[test]
@@ -164,4 +168,13 @@ fn a_socket_of_no_use_is_an_error() {
         "{}",
         ended.stderr
     );
+}
+
+#[test]
+fn a_range_of_ports_is_not_for_one_socket() {
+    let site = Site::new();
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let ended = activated_at(&site, socket, "127.0.0.1:6060-6062").ended();
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    assert!(ended.error().contains("--addr"), "{}", ended.stderr);
 }

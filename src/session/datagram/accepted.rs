@@ -18,6 +18,7 @@ use crate::connector;
 use crate::pace::Way;
 use crate::session::counted::Counted;
 use crate::session::dial::{Dialed, Refusal};
+use crate::session::flow::FlowError;
 use crate::socket::{Packet, UdpPort};
 use crate::transport::ResetCode;
 use crate::tunnel::Target;
@@ -86,10 +87,17 @@ impl Datagrams {
                 let word = Word::Refused(ResetCode::NotAllowed as u8);
                 return self.say(&mut flows.count, answer_to(id), word);
             };
-            let Ok(counted) = self.count(&dialed.count) else {
-                dialed.count.refuse(ResetCode::TooMany.into());
-                let word = Word::Refused(ResetCode::TooMany as u8);
-                return self.say(&mut flows.count, answer_to(id), word);
+            let counted = match self.count(&dialed.count) {
+                Ok(counted) => counted,
+                Err(e) => {
+                    let code = match e {
+                        FlowError::NoMemory => ResetCode::Overloaded,
+                        _ => ResetCode::TooMany,
+                    };
+                    dialed.count.refuse(code.into());
+                    let word = Word::Refused(code as u8);
+                    return self.say(&mut flows.count, answer_to(id), word);
+                }
             };
             self.begin(flows, id, introduction, counted);
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::congestion::{ModelConfig, Offered};
 use super::credit;
 use super::probe::{Leeway, Probing};
+use crate::memory;
 use crate::transport::{Congestion, Tuning};
 
 /// Largest UDP payload that we send or take.
@@ -27,7 +28,8 @@ const USUAL_PAYLOAD: u16 = 1452;
 /// Packets that a connection may send before anything is known of its path.
 const INITIAL_PACKETS: u64 = 32;
 
-/// Most bytes that a connection keeps for retransmission, whatever the peer allows us to send.
+/// Most bytes that a connection keeps for retransmission, whatever the peer allows us to send; less
+/// where memory has a limit.
 const SEND_WINDOW: u64 = 128 * 1024 * 1024;
 
 /// Time after which a path that seemed to swallow large packets is tried with them again.
@@ -158,7 +160,7 @@ impl Path {
             .max_idle_timeout(IdleTimeout::try_from(tuning.idle_timeout).ok())
             .receive_window(super::varint(receive_window))
             .stream_receive_window(credit::stream_window())
-            .send_window(SEND_WINDOW)
+            .send_window(memory::share(SEND_WINDOW))
             .max_concurrent_bidi_streams(VarInt::from_u32(bidi))
             .max_concurrent_uni_streams(VarInt::from_u32(uni))
             .datagram_receive_buffer_size(Some(WAITING_FOR_US))
