@@ -7,7 +7,7 @@
 //!
 //! Give it a field with `#[arg(help_heading = heading::..., long, ...)]` in the structure of its
 //! program, and use it in `config`. That is all: for a program that has [`ConfigFlags`] it can then also come from
-//! RSTUN_<FLAG> and from the file, by the same name (`config::settings`), and it stands in the help,
+//! `RSTUN_<FLAG>` and from the file, by the same name (`config::settings`), and it stands in the help,
 //! the manual and the completions. Let clap know its type and range (`value_parser`) and what it
 //! excludes (`conflicts_with`): both hold for the file too. Do not use `requires` or make it
 //! required: clap asks that of the command line alone, so check it in `config`. One that holds a
@@ -233,6 +233,8 @@ pub struct KeyFlags {
 #[derive(Args, Debug)]
 #[command(next_help_heading = heading::OPERATION)]
 pub struct ConfigFlags {
+    // Help is no HTML.
+    #[allow(rustdoc::invalid_html_tags)]
     /// File with flags by their names, in TOML; what is typed or set as RSTUN_<FLAG> counts more
     /// [default: server.toml or client.toml in the configuration directory, if it is there]
     #[arg(long = "config", value_name = "FILE", id = "config")]

@@ -28,11 +28,15 @@ const SELDOM: Duration = Duration::from_secs(1);
 /// Flows that are cut at one look, each of which has let at least half a mebibyte wait when it matters.
 const CUT_AT_ONCE: usize = 16;
 
-/// How long a reader has stopped that may be cut.
+/// How long a reader has stopped that may be cut: longer than one that waits for a busy processor.
 const STOPPED: Duration = Duration::from_millis(250);
 
+/// Pieces that wait for readers which have stopped, after which to look at once, however busy this thread
+/// is: each is a packet's, so at most 16 KiB, and all of them 1 MiB.
+const PIECES: u64 = 64;
+
 /// Least time between two times that free memory is given back to the system, which takes milliseconds.
-const GIVE_BACK: Duration = Duration::from_secs(1);
+const GIVE_BACK: Duration = Duration::from_millis(100);
 
 /// What is left free: a fifth of the limit, or this many bytes where that is more than what can come
 /// between two looks.
@@ -70,22 +74,31 @@ pub async fn cut(since: Instant) {
 /// Wakes those that wait to be cut, the first that came first.
 static CUT: Notify = Notify::const_new();
 
+/// Takes in that so many more pieces wait for a reader that has stopped. Where they are many, this looks
+/// before the next look is due.
+pub fn waits(pieces: usize) {
+    let watch = watch();
+    if watch.limited.load(Relaxed)
+        && watch.pieces.fetch_add(pieces as u64, Relaxed) + pieces as u64 >= PIECES
+    {
+        watch.look_and_cut();
+    }
+}
+
 /// Has flows cut when memory is nearly used up, for ever. Cancel-safe.
 pub async fn keep() {
     let watch = watch();
-    let mut given_back = Instant::now();
+    let (mut given_back, mut told) = (Instant::now(), None::<Instant>);
     loop {
         let limited = watch.groups.iter().any(|group| group.limit().is_some());
         watch.limited.store(limited, Relaxed);
         sleep(if limited { LOOK } else { SELDOM }).await;
-        let level = watch.look();
-        if level == Level::Full {
-            (0..CUT_AT_ONCE).for_each(|_| CUT.notify_one());
+        let level = watch.look_and_cut();
+        if level == Level::Full && told.is_none_or(|told| told.elapsed() >= SELDOM) {
+            warn!("memory is nearly used up; flows whose readers have stopped are cut");
+            told = Some(Instant::now());
         }
         if level != Level::Room && given_back.elapsed() >= GIVE_BACK {
-            if level == Level::Full {
-                warn!("memory is nearly used up; flows whose readers have stopped are cut");
-            }
             give_back();
             given_back = Instant::now();
         }
@@ -128,6 +141,8 @@ struct Watch {
     level: AtomicU8,
     /// Whether there is a limit at all.
     limited: AtomicBool,
+    /// Pieces that have come to wait since the last look.
+    pieces: AtomicU64,
 }
 
 /// How much of the limit that is nearest is used.
@@ -148,6 +163,7 @@ impl Watch {
             next: AtomicU64::new(0),
             level: AtomicU8::new(Level::Room as u8),
             limited: AtomicBool::new(false),
+            pieces: AtomicU64::new(0),
         }
     }
 
@@ -163,7 +179,16 @@ impl Watch {
         self.level.load(Relaxed) != Level::Room as u8
     }
 
+    fn look_and_cut(&self) -> Level {
+        let level = self.look();
+        if level == Level::Full {
+            (0..CUT_AT_ONCE).for_each(|_| CUT.notify_one());
+        }
+        level
+    }
+
     fn look(&self) -> Level {
+        self.pieces.store(0, Relaxed);
         let levels = self.groups.iter().map(Group::level);
         let level = levels.max().unwrap_or(Level::Room);
         self.level.store(level as u8, Relaxed);

@@ -187,14 +187,18 @@ async fn download(
                         pace.take(Way::Down, n).await;
                     }
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => tokio::select! {
-                    biased;
-                    writable = local.writable() => writable?,
-                    waited = rx.wait(), if more => more = waited?,
-                    () = memory::cut(*stopped.get_or_insert_with(Instant::now)) => {
-                        return Err(Broken::Cut);
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    let before = rx.ready().len();
+                    tokio::select! {
+                        biased;
+                        writable = local.writable() => writable?,
+                        waited = rx.wait(), if more => more = waited?,
+                        () = memory::cut(*stopped.get_or_insert_with(Instant::now)) => {
+                            return Err(Broken::Cut);
+                        }
                     }
-                },
+                    memory::waits(rx.ready().len() - before);
+                }
                 Err(e) => return Err(e.into()),
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! After [login] both sides do the same: carry flows, and end in order. Each tunnel is known by a
 //! number that the client has chosen. The side that listens opens a stream for each visitor; the other
-//! side dials. Tunnels come and go while it runs ([changes]).
+//! side dials. Tunnels come and go while it runs (`changes`).
 
 mod changes;
 mod control;

@@ -430,13 +430,14 @@ impl Tunnels {
         for tunnel in new {
             match self.add(vec![tunnel.clone()], Origin::Reload) {
                 Ok(entries) => {
-                    self.listen(current);
                     let mut line = format!("{tunnel}: added");
                     for entry in entries.iter().filter(|_| connected) {
                         if let Err(why) = entry.verdict().await {
                             line = format!("{tunnel}: {why}");
                         }
                     }
+                    // Visitors wait until then, for a server refuses what it does not know yet.
+                    self.listen(current);
                     lines.push(line);
                 }
                 Err(why) => {

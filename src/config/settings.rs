@@ -1,6 +1,6 @@
 //! What was typed, completed by the environment and a file.
 //!
-//! A flag counts as it was typed; else as RSTUN_<FLAG> says; else as the file says; else as `cli`
+//! A flag counts as it was typed; else as `RSTUN_<FLAG>` says; else as the file says; else as `cli`
 //! says. What comes from elsewhere than the command line is given to clap as its default, so a flag
 //! needs nothing but its field in `cli` to be understood in all of these places.
 
