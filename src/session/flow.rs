@@ -319,8 +319,8 @@ impl Opener {
     }
 
     /// Opens a UDP flow to a target ([`Target::Udp`]) that a visitor asked for, through the tunnel
-    /// of this number or none, whose complaints go to `tunnel`. It waits
-    /// for nothing, and the far side knows of it with the first packet.
+    /// of this number or none, whose complaints go to `tunnel`. It waits for nothing, and the far side
+    /// knows of it with the first packet.
     ///
     /// Fails by [`FlowError::TooMany`], or when the session takes no new flows.
     pub fn associate(
