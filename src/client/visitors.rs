@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::ClientError;
 use crate::listener::{Listener, Origin, UdpListener, Visitor};
@@ -54,7 +54,7 @@ pub(super) async fn receive(
 }
 
 /// Hands the packets of a UDP port to whatever session there is, for ever. Those that come while
-/// there is none are lost, as nobody wants to have them late.
+/// there is none wait for one a moment too, and are lost after that, as nobody wants to have them late.
 async fn receive_packets(
     number: u32,
     tunnel: &Arc<Local>,
@@ -62,12 +62,17 @@ async fn receive_packets(
     mut current: watch::Receiver<Option<Opener>>,
 ) {
     loop {
+        let late = async {
+            listener.port.arrival().await;
+            sleep(PATIENCE).await;
+            listener.port.discard().await;
+        };
         let opener = tokio::select! {
             opener = current.wait_for(is_usable) => match opener {
                 Ok(opener) => opener.clone(),
                 Err(_) => return,
             },
-            _ = listener.port.recv(|_| ()) => continue,
+            () = late => continue,
         };
         if let Some(opener) = opener {
             // Not from a session to a better one: flows of UDP cannot go along.

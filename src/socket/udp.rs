@@ -152,6 +152,26 @@ impl UdpPort {
         })
     }
 
+    /// Waits until packets have arrived, and leaves them where they are. Cancel-safe.
+    pub async fn arrival(&self) {
+        let arrived = self.socket.ready(Interest::READABLE).await.is_ok();
+        if !arrived {
+            // The runtime is shutting down.
+            std::future::pending().await
+        }
+    }
+
+    /// Throws away the packets that have arrived so far. Cancel-safe.
+    pub async fn discard(&self) {
+        loop {
+            tokio::select! {
+                biased;
+                _ = self.recv(|_| ()) => {}
+                () = std::future::ready(()) => return,
+            }
+        }
+    }
+
     fn read(&self, buffer: &mut [u8], meta: &mut [RecvMeta]) -> io::Result<usize> {
         let mut chunks = buffer.chunks_mut(LARGEST);
         let mut slices: [_; BATCH_SIZE] =

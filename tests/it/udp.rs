@@ -259,6 +259,52 @@ fn a_server_that_comes_again(mode: Mode) {
     assert_echoed(&visitor, b"after");
 }
 
+/// Nobody has to wait for the connection before the first packet, if it is there soon; what is late is lost.
+#[test]
+fn a_packet_waits_a_moment_for_the_connection() {
+    let echo = Echo::new(Ipv4Addr::LOCALHOST);
+    let site = Site::new();
+    let server = start_server(&site, "127.0.0.1:0", echo.addr(), &[]);
+    let addr = server.server_addr();
+    let tunnel = format!("udp://127.0.0.1:0^{}", echo.addr());
+    let start = || {
+        let client = site.client(addr, &["-L", &tunnel]);
+        let visitor = visitor(client.addr(": listening on "));
+        visitor.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        (client, visitor)
+    };
+    let mut buffer = [0; 16];
+    let soon = (0..10).any(|_| {
+        let (client, visitor) = start();
+        let sent = Instant::now();
+        visitor.send(b"first").expect("a packet sent");
+        client.line("connected to ");
+        // A busy machine may take longer than a packet waits.
+        let soon = sent.elapsed() < Duration::from_millis(500);
+        if soon {
+            let n = visitor.recv(&mut buffer).expect("the packet");
+            assert_eq!(&buffer[..n], b"first");
+        }
+        soon
+    });
+    assert!(soon, "it takes long to connect");
+    server.kill();
+
+    let (client, visitor) = start();
+    visitor.send(b"late").expect("a packet sent");
+    let over = Instant::now() + Duration::from_secs(2);
+    (1..).find(|n| {
+        client.nth_line(*n, "retry in ");
+        Instant::now() > over
+    });
+    let target = format!("udp://{}", echo.addr());
+    let _server = site.server_again_with(addr, &[], &["--downstream", &target]);
+    client.line("connected to ");
+    visitor.send(b"now").expect("a packet sent");
+    let n = visitor.recv(&mut buffer).expect("the packet");
+    assert_eq!(&buffer[..n], b"now");
+}
+
 fn silent_flows_are_forgotten(mode: Mode) {
     let echo = Echo::new(Ipv4Addr::LOCALHOST);
     let tunnel = Tunnel::with(mode, echo.addr(), "127.0.0.1:0?timeout=1", &[]);
