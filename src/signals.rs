@@ -2,6 +2,7 @@
 
 /// Waits for the signals that ask a process to end: SIGTERM, SIGINT, and SIGHUP where it says that the
 /// process's terminal was closed. Any other SIGHUP asks for a configuration to be read again.
+#[derive(Debug)]
 pub(crate) struct Signals {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
