@@ -5,6 +5,7 @@ mod backoff;
 #[cfg(unix)]
 mod callers;
 mod connecting;
+mod entry;
 mod failover;
 mod keeper;
 mod servers;

@@ -8,7 +8,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::tunnels::{Order, Pick, View};
+use super::entry::View;
+use super::tunnels::{Order, Pick};
 use super::visitors::next_session;
 use crate::config;
 use crate::control::{self, Caller, Mappings, Reply, Request, TunnelView};
