@@ -88,7 +88,7 @@ impl Client {
         #[cfg(unix)]
         let desk = Desk::new(
             servers.session(),
-            orders.clone(),
+            (orders.clone(), tunnels.book()),
             &stop,
             drain,
             status.clone(),

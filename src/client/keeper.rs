@@ -99,9 +99,12 @@ impl Keeper {
 
     /// Connects, if there is no connection yet, logs in and carries flows until the session is lost, or
     /// until told to stop. On `retire` it takes no new flows, and ends with the last that is open.
+    ///
+    /// A tunnel that the server refuses ends it, unless it is `lenient` or has had a session.
     pub(super) async fn stay(
         self,
         mut next: Option<Connection>,
+        mut lenient: bool,
         retire: CancellationToken,
         mut tell: impl FnMut(News),
     ) -> Outcome {
@@ -110,7 +113,7 @@ impl Keeper {
             let log_in = async {
                 match moved.take() {
                     Some(logged_in) => logged_in,
-                    None => self.log_in(next.take(), Former::Breaks).await,
+                    None => self.log_in(next.take(), Former::Breaks, lenient).await,
                 }
             };
             let log_in = self.stop.run_until_cancelled(log_in);
@@ -119,6 +122,7 @@ impl Keeper {
                 Some(Err(e)) => return Outcome::Failed(e),
                 Some(Ok(logged_in)) => logged_in,
             };
+            lenient = true;
             match self.carry(logged_in, &retire, &mut tell).await {
                 Ended::Superseded(connection) => next = Some(connection),
                 Ended::Moved(logged_in) => moved = Some(*logged_in),

@@ -31,8 +31,6 @@ pub(super) enum Order {
     Remove(Vec<Pick>, oneshot::Sender<Result<Vec<View>, String>>),
     /// To have those of the configuration changed: without the first, and with the second.
     Change(Vec<Tunnel>, Vec<Tunnel>, oneshot::Sender<Changed>),
-    /// To tell of all.
-    List(oneshot::Sender<Vec<View>>),
 }
 
 /// What became of a change of the configuration's tunnels.
@@ -139,10 +137,6 @@ impl Tunnels {
                         let _ = answer.send(self.change(gone, new, &current).await);
                     }
                     Order::Remove(picks, answer) => drop(answer.send(self.remove(&picks).await)),
-                    Order::List(answer) => {
-                        let views = self.book.borrow().iter().map(|e| e.view()).collect();
-                        let _ = answer.send(views);
-                    }
                 }
             }
             std::future::pending().await
@@ -222,7 +216,7 @@ impl Tunnels {
             if let Err(why) = entry.verdict().await {
                 refused.push(format!("{}: {why}", entry.tunnel));
                 // A server that does not answer says nothing of the others either.
-                if entry.verdict.borrow().is_none() {
+                if !entry.is_judged() {
                     break;
                 }
             }
@@ -236,8 +230,8 @@ impl Tunnels {
         Err(refused.join("\n"))
     }
 
-    /// Removes tunnels: nobody listens for them any more when it returns, as far as that is up to this
-    /// side, and their flows drain.
+    /// Removes tunnels: nobody listens for them any more when it returns, and their flows drain. It fails
+    /// where a server is silent about that; they are removed then all the same.
     async fn remove(&mut self, picks: &[Pick]) -> Result<Vec<View>, String> {
         let book = self.book.borrow().clone();
         let missing = picks
@@ -252,7 +246,18 @@ impl Tunnels {
         let gone = |entry: &Arc<Entry>| picks.iter().any(|pick| pick.fits(entry));
         let gone: Vec<_> = book.into_iter().filter(gone).collect();
         self.drop_all(&gone).await;
-        Ok(gone.iter().map(|entry| entry.view()).collect())
+        let mut silent = Vec::new();
+        for entry in &gone {
+            if let Err(why) = entry.unheard().await {
+                silent.push(format!("{}: {why}", entry.tunnel));
+                // Nor will it say anything of the others.
+                break;
+            }
+        }
+        match silent.is_empty() {
+            true => Ok(gone.iter().map(|entry| entry.view()).collect()),
+            false => Err(silent.join("\n")),
+        }
     }
 
     /// Goes over to what the configuration has become: one tunnel after the other, and those that are

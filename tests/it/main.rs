@@ -53,6 +53,7 @@ mod lossy;
 #[cfg(target_os = "linux")]
 mod memory;
 mod modes;
+mod orders;
 #[cfg(target_os = "linux")]
 mod outage;
 mod packaging;
@@ -67,6 +68,7 @@ mod reconnect;
 #[cfg(target_os = "linux")]
 mod reconnects;
 mod refusals;
+mod refused_later;
 mod reload;
 mod servers;
 #[cfg(target_os = "linux")]

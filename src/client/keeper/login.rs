@@ -7,7 +7,7 @@ use super::super::connecting::{self, CONNECT_DEADLINE};
 use super::{Begun, Keeper};
 use crate::config::Ways;
 use crate::metrics::Login;
-use crate::session::{self, Former, LoggedIn, SessionError};
+use crate::session::{self, Former, LoggedIn, NotGiven, SessionError};
 use crate::transport::{Connection, Lost, Transport};
 
 impl Keeper {
@@ -26,20 +26,38 @@ impl Keeper {
         })
     }
 
-    /// Logs in to the server, over this connection or a new one.
+    /// Logs in to the server, over this connection or a new one. A `lenient` one goes on without the
+    /// tunnels that the server does not give it any more. Cancel-safe.
     pub(super) async fn log_in(
         &self,
-        connection: Option<Connection>,
+        mut connection: Option<Connection>,
         former: Former,
+        lenient: bool,
     ) -> Result<Begun, SessionError> {
-        let logged_in = self.try_to_log_in(connection, former).await;
-        let failed = logged_in.as_ref().err();
-        let how = failed.map_or(Login::Accepted, SessionError::kind);
-        self.account.metrics().login(how);
-        logged_in
+        loop {
+            let logged_in = self.try_to_log_in(connection.take(), former).await;
+            let failed = logged_in.as_ref().err();
+            let how = failed.map_or(Login::Accepted, SessionError::kind);
+            self.account.metrics().login(how);
+            match logged_in {
+                // Each time there is at least one less.
+                Err(SessionError::Refused(refused)) if lenient => self.put_off(refused),
+                logged_in => return logged_in,
+            }
+        }
     }
 
-    pub(super) async fn try_to_log_in(
+    /// Keeps in mind that the server refuses these tunnels, which the next login is without.
+    fn put_off(&self, refused: Vec<NotGiven>) {
+        let (book, judge) = (self.book.borrow().clone(), self.judge());
+        for NotGiven { number, why, .. } in refused {
+            if let Some(entry) = book.iter().find(|entry| entry.number == number) {
+                entry.take(&judge, Err(why));
+            }
+        }
+    }
+
+    async fn try_to_log_in(
         &self,
         connection: Option<Connection>,
         former: Former,
@@ -49,8 +67,8 @@ impl Keeper {
             None => self.connect().await?,
         };
         let remote = connection.remote_address();
-        let mut entries = self.book.borrow().clone();
-        entries.retain(|entry| entry.is_certain());
+        let (mut entries, judge) = (self.book.borrow().clone(), self.judge());
+        entries.retain(|entry| entry.is_certain(&judge));
         let tunnels = entries.iter().map(|e| (e.number, e.tunnel.clone()));
         let tunnels: Vec<_> = tunnels.collect();
         let credential = &self.config.credential;
@@ -71,7 +89,6 @@ impl Keeper {
             Transport::Quic => info!("connected to {remote}"),
             Transport::Tcp => info!("connected to {remote} by TCP"),
         }
-        let judge = self.judge();
         let open = entries.iter().zip(listening).map(|(entry, listening)| {
             let whereabouts = entry.take(&judge, Ok(listening));
             (entry.number, whereabouts)

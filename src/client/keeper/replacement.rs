@@ -53,7 +53,9 @@ impl Keeper {
                 continue;
             }
             match self.connect_by(&ways).await {
-                Ok(connection) => return self.log_in(Some(connection), Former::Retires).await,
+                Ok(connection) => {
+                    return self.log_in(Some(connection), Former::Retires, true).await;
+                }
                 Err(e) => debug!("no QUIC yet to {}: {e}", self.upstream.addr),
             }
         }
