@@ -17,6 +17,7 @@ pub(crate) mod link;
 pub(crate) mod load;
 pub(crate) mod nat;
 pub(crate) mod proxy;
+pub(crate) mod python;
 pub(crate) mod sockets;
 pub(crate) mod tunnel;
 pub(crate) mod web;

@@ -78,6 +78,7 @@ mod settings;
 mod shedding;
 mod socks5;
 mod socks5_udp;
+mod status_schema;
 mod strangers;
 #[cfg(target_os = "linux")]
 mod systemd;
