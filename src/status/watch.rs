@@ -227,6 +227,7 @@ fn tunnels_table(snapshot: &Snapshot, tails: &Tails, area: Rect) -> Table<'stati
         };
         let tail = tails.get(&(tunnel.session, tunnel.tunnel.clone()));
         let name = match &tunnel.last_error {
+            _ if tunnel.refused.is_some() => name.red(),
             Some(e) if e.age_seconds < 60.0 => name.yellow(),
             _ => name.into(),
         };
