@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use crate::harness::sockets::{Target, join};
+use crate::harness::sockets::{Target, join, steady_port};
 use crate::harness::{Program, Site, is_installed};
 
 const STATE: &str = ".local/state/rstun";
@@ -96,7 +96,8 @@ fn a_server_goes_with_its_terminal() {
         return;
     }
     let site = Site::new();
-    let mut script = on_a_terminal(&site, "rstun server --addr 127.0.0.1:0");
+    let command = format!("rstun server --addr 127.0.0.1:{}", steady_port());
+    let mut script = on_a_terminal(&site, &command);
     let program = Program::start(script.env("NO_COLOR", "1"));
     let addr = program.server_addr();
     // A window is closed like that: what runs in it is told by SIGHUP.
