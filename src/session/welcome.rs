@@ -254,7 +254,8 @@ impl Newcomer {
     async fn dismiss(mut self, answer: &Message, refused: Vec<NotGiven>) -> SessionError {
         let from = self.connection.remote_address();
         for NotGiven { tunnel, why, .. } in &refused {
-            audit::denied(self.identity.name(), from, tunnel, why);
+            let identity = &self.identity;
+            identity.tell_denial(|| audit::denied(identity.name(), from, tunnel, why));
         }
         if let Err(e) = self.control.write(answer).await {
             return e;

@@ -61,6 +61,7 @@ mod password;
 mod proxy_clients;
 mod proxy_header;
 mod ranges;
+mod rations;
 mod readme;
 #[cfg(target_os = "linux")]
 mod rebinding;
