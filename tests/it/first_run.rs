@@ -97,8 +97,12 @@ fn a_server_goes_with_its_terminal() {
     }
     let site = Site::new();
     let command = format!("rstun server --addr 127.0.0.1:{}", steady_port());
-    let mut script = on_a_terminal(&site, &command);
-    let program = Program::start(script.env("NO_COLOR", "1"));
+    let script = on_a_terminal(&site, &command);
+    // The tests themselves may have been started by `nohup`.
+    let mut env = Command::new("env");
+    env.args(["--default-signal=HUP", "NO_COLOR=1"]);
+    env.arg(script.get_program()).args(script.get_args());
+    let program = Program::start(site.within(&mut env));
     let addr = program.server_addr();
     // A window is closed like that: what runs in it is told by SIGHUP.
     program.kill();
