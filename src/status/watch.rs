@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use ratatui::DefaultTerminal;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::{Snapshot, Tunnel};
-use crate::signals::Signals;
 
 /// Looks that a tunnel's sparkline goes back.
 const TAIL: usize = 16;
@@ -22,7 +22,8 @@ const TAIL: usize = 16;
 pub struct Screen {
     terminal: DefaultTerminal,
     keys: mpsc::UnboundedReceiver<Key>,
-    signals: Signals,
+    terminated: Signal,
+    interrupted: Signal,
     tails: Tails,
 }
 
@@ -49,7 +50,8 @@ pub enum Key {
 impl Screen {
     /// Takes the terminal; must be called within a runtime.
     pub fn open() -> io::Result<Self> {
-        let signals = Signals::new()?;
+        let terminated = signal(SignalKind::terminate())?;
+        let interrupted = signal(SignalKind::interrupt())?;
         let (tell, keys) = mpsc::unbounded_channel();
         let terminal = ratatui::try_init()?;
         // It waits in a system call, and ends with the process.
@@ -65,7 +67,8 @@ impl Screen {
         Ok(Self {
             terminal,
             keys,
-            signals,
+            terminated,
+            interrupted,
             tails: BTreeMap::new(),
         })
     }
@@ -74,7 +77,8 @@ impl Screen {
     pub async fn key(&mut self) -> Key {
         tokio::select! {
             key = self.keys.recv() => key.unwrap_or(Key::Quit),
-            () = self.signals.next() => Key::Quit,
+            _ = self.terminated.recv() => Key::Quit,
+            _ = self.interrupted.recv() => Key::Quit,
         }
     }
 

@@ -55,6 +55,7 @@ mod lossy;
 #[cfg(target_os = "linux")]
 mod memory;
 mod modes;
+mod orders;
 #[cfg(target_os = "linux")]
 mod outage;
 mod packaging;
@@ -62,6 +63,7 @@ mod password;
 mod proxy_clients;
 mod proxy_header;
 mod ranges;
+mod rations;
 mod readme;
 #[cfg(target_os = "linux")]
 mod rebinding;
@@ -69,6 +71,7 @@ mod reconnect;
 #[cfg(target_os = "linux")]
 mod reconnects;
 mod refusals;
+mod refused_later;
 mod reload;
 mod servers;
 #[cfg(target_os = "linux")]

@@ -142,6 +142,7 @@ fn tunnels_table(view: &View<'_>, area: Rect) -> Table<'static> {
     let tail = if area.width < WIDE { 8 } else { super::TAIL };
     let columns: [OfTunnel<'_>; 6] = [
         OfTunnel::rest("tunnel", |tunnel| match &tunnel.last_error {
+            _ if tunnel.refused.is_some() => name(tunnel).red(),
             Some(e) if is_new(e) => name(tunnel).yellow(),
             _ => name(tunnel).into(),
         }),
@@ -338,6 +339,7 @@ mod tests {
                     tunnel: format!("TunnelOut 127.0.0.1:{port}^127.0.0.1:9000"),
                     direction,
                     listening: Vec::new(),
+                    refused: None,
                     flows_open: session,
                     flows_total: 12,
                     flows_refused: 0,
