@@ -283,6 +283,11 @@ impl Mux {
             batch.push(Frame::Ping);
         }
         while batch.len() < BATCH
+            && let Some(frame) = state.streams.next_opened()
+        {
+            batch.push(frame);
+        }
+        while batch.len() < BATCH
             && let Some(frame) = state.streams.next_control()
         {
             batch.push(frame);

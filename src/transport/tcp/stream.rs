@@ -17,9 +17,9 @@ use crate::transport::{ResetCode, StreamError};
 /// Longest that a sender waits for the receiver to pass on what it has.
 const SETTLING: Duration = Duration::from_secs(60);
 
-/// A write that need not wait for room, if its stream has nothing else waiting: a keystroke, or a
-/// small request.
-const SMALL_WRITE: usize = 4 * 1024;
+/// A write that need not wait for room, if its stream has nothing else waiting: a keystroke, or what a
+/// new flow begins with, which is its header and 4 KiB at most.
+const SMALL_WRITE: usize = 5 * 1024;
 
 /// Most bytes that are copied in one go.
 const LARGEST_COPY: usize = 64 * 1024;
