@@ -60,11 +60,11 @@ impl Connection {
         match self {
             Self::Quic(inner) => {
                 let (tx, rx) = inner.open().await?;
-                Ok((Sender::Quic(tx), Receiver::Quic(rx)))
+                Ok((Sender::Quic(tx), rx.into()))
             }
             Self::Tcp(inner) => {
                 let (tx, rx) = inner.open().await?;
-                Ok((Sender::Tcp(tx), Receiver::Tcp(rx)))
+                Ok((Sender::Tcp(tx), rx.into()))
             }
         }
     }
@@ -74,11 +74,11 @@ impl Connection {
         match self {
             Self::Quic(inner) => {
                 let (tx, rx) = inner.accept().await?;
-                Ok((Sender::Quic(tx), Receiver::Quic(rx)))
+                Ok((Sender::Quic(tx), rx.into()))
             }
             Self::Tcp(inner) => {
                 let (tx, rx) = inner.accept().await?;
-                Ok((Sender::Tcp(tx), Receiver::Tcp(rx)))
+                Ok((Sender::Tcp(tx), rx.into()))
             }
         }
     }

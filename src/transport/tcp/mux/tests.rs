@@ -6,9 +6,13 @@ use bytes::{Buf, Bytes, BytesMut};
 use proptest::prelude::*;
 
 use super::super::frame::Decoder;
-use super::super::stream::{Receiver, Sender};
+use super::super::stream::{self, Sender};
 use super::*;
-use crate::transport::StreamError;
+use crate::transport::{Receiver, StreamError};
+
+fn receiver(id: u64, mux: Arc<Mux>) -> Receiver {
+    stream::Receiver::new(id, mux).into()
+}
 
 /// Both sides of a connection, whose client has logged in.
 fn pair() -> [Arc<Mux>; 2] {
@@ -39,8 +43,7 @@ fn carry([client, server]: &[Arc<Mux>; 2]) {
 }
 
 async fn flow(pair: &[Arc<Mux>; 2]) -> [(Sender, Receiver); 2] {
-    let halves =
-        |mux: &Arc<Mux>, id| (Sender::new(id, mux.clone()), Receiver::new(id, mux.clone()));
+    let halves = |mux: &Arc<Mux>, id| (Sender::new(id, mux.clone()), receiver(id, mux.clone()));
     let id = pair[0].open().await.unwrap();
     let mut near = halves(&pair[0], id);
     near.0.write(Bytes::from_static(b"x")).await.unwrap();
@@ -149,7 +152,7 @@ async fn a_stream_that_begins_after_a_younger_one_is_a_stream_all_the_same() {
     let halves = |id| {
         (
             Sender::new(id, pair[0].clone()),
-            Receiver::new(id, pair[0].clone()),
+            receiver(id, pair[0].clone()),
         )
     };
     let mut older = halves(pair[0].open().await.unwrap());
@@ -158,7 +161,7 @@ async fn a_stream_that_begins_after_a_younger_one_is_a_stream_all_the_same() {
     drop(younger);
     carry(&pair);
     let id = pair[1].accept().await.unwrap();
-    let mut far = Receiver::new(id, pair[1].clone());
+    let mut far = receiver(id, pair[1].clone());
     let read = far.read_some(9).await;
     assert_eq!((id, read.unwrap().unwrap()), (0, Bytes::from_static(b"x")));
 }
@@ -223,7 +226,7 @@ impl End {
     fn new(mux: &Arc<Mux>, id: u64) -> Self {
         Self {
             tx: Sender::new(id, mux.clone()),
-            rx: Receiver::new(id, mux.clone()),
+            rx: receiver(id, mux.clone()),
             written: 0,
             read: 0,
             ended: false,
