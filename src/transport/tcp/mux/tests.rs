@@ -179,6 +179,28 @@ async fn what_a_flow_begins_with_waits_for_no_room() {
     other.write(Bytes::from(vec![0; 4600])).await.unwrap();
 }
 
+/// Its reason would not reach one whose bytes stay unread: the system resets such a connection.
+#[tokio::test]
+async fn what_a_stranger_has_sent_is_read_to_the_end_once_it_is_over() {
+    let server = Mux::new(Side::Server);
+    let flood = Bytes::from(vec![0; UNREAD_BEFORE_LOGIN]);
+    server.take(Ok(Frame::Data(0, flood)));
+    assert_eq!(now(server.may_read()), None);
+    server.take(Err(Malformed));
+    assert_eq!(now(server.may_read()), Some(()));
+}
+
+#[tokio::test]
+async fn a_datagram_that_waits_keeps_no_buffer() {
+    let [_, server] = pair();
+    let mut buffer = BytesMut::from(&[0; 32 * 1024][..]);
+    for _ in 0..2 {
+        let datagram = buffer.split_to(1).freeze();
+        server.take(Ok(Frame::Datagram(datagram)));
+        assert!(server.read_datagram().await.unwrap().is_unique());
+    }
+}
+
 /// What a side does with one of its flows.
 #[derive(Clone, Copy, Debug)]
 enum Act {
