@@ -86,7 +86,12 @@ impl Screen {
             if tail.len() == TAIL {
                 tail.pop_front();
             }
-            tail.push_back(tunnel.sent_bytes_per_second + tunnel.received_bytes_per_second);
+            // They are what another program says.
+            let (sent, received) = (
+                tunnel.sent_bytes_per_second,
+                tunnel.received_bytes_per_second,
+            );
+            tail.push_back(sent.saturating_add(received));
         }
     }
 
@@ -214,7 +219,8 @@ fn tunnels_table(snapshot: &Snapshot, tails: &Tails, area: Rect) -> Table<'stati
     let cut = shown.len() > room;
     if cut {
         // Those with most to do.
-        shown.sort_by_key(|t| std::cmp::Reverse((t.flows_open, t.sent_bytes + t.received_bytes)));
+        let carried = |t: &Tunnel| t.sent_bytes.saturating_add(t.received_bytes);
+        shown.sort_by_key(|t| std::cmp::Reverse((t.flows_open, carried(t))));
         shown.truncate(room);
     }
     let rows = shown.iter().map(|tunnel| {
