@@ -47,6 +47,8 @@ mod least_privilege;
 #[cfg(target_os = "linux")]
 mod limits;
 mod live;
+#[cfg(target_os = "linux")]
+mod live_screen;
 mod logs;
 #[cfg(target_os = "linux")]
 mod lossy;
