@@ -112,7 +112,7 @@ fn list(refused: &[(String, String)]) -> String {
 impl From<StreamError> for SessionError {
     fn from(error: StreamError) -> Self {
         match error {
-            StreamError::Lost => Self::Lost(Lost::Failed(error.to_string())),
+            StreamError::Lost | StreamError::Cut => Self::Lost(Lost::Failed(error.to_string())),
             StreamError::Reset(_) => Self::Unexpected,
         }
     }
