@@ -5,6 +5,7 @@ mod backoff;
 #[cfg(unix)]
 mod callers;
 mod connecting;
+mod entry;
 mod failover;
 mod keeper;
 mod servers;
@@ -28,7 +29,7 @@ use crate::config::{ClientConfig, Source};
 #[cfg(unix)]
 use crate::control::{ControlSocket, Greeting};
 use crate::metrics::{Account, Metrics};
-use crate::reload::Occasions;
+use crate::reload::{self, Occasions};
 use crate::session::{FlowError, Opener};
 use crate::status::{Observed, Role};
 use crate::web::Web;
@@ -87,7 +88,7 @@ impl Client {
         #[cfg(unix)]
         let desk = Desk::new(
             servers.session(),
-            orders.clone(),
+            (orders.clone(), tunnels.book()),
             &stop,
             drain,
             status.clone(),
@@ -133,7 +134,7 @@ impl Client {
         if let Some(source) = source {
             let (mut current, orders) = (self.config, self.orders);
             tasks.spawn(
-                occasions.follow(async move || reload(&source, &mut current, &orders).await),
+                occasions.follow(async move || reread(&source, &mut current, &orders).await),
             );
         }
         #[cfg(unix)]
@@ -144,7 +145,10 @@ impl Client {
         }
         let (web, status) = (self.web, self.status);
         tasks.spawn(async move {
-            tokio::join!(web.serve(status.clone()), status.keep_pace());
+            tokio::join!(
+                web.serve(status.clone(), CancellationToken::new()),
+                status.keep_pace()
+            );
         });
         let Some((number, local)) = stdio else {
             return self.servers.run(true).await;
@@ -161,12 +165,13 @@ impl Client {
 }
 
 /// Reads the configuration again, and goes over to its tunnels. Returns what has changed.
-async fn reload(
+async fn reread(
     source: &Source,
     current: &mut ClientConfig,
     orders: &mpsc::Sender<Order>,
 ) -> Result<Vec<String>> {
-    let new = source.client()?;
+    let source = source.clone();
+    let new = reload::read(move || source.client()).await?;
     let changes = current.changes(&new);
     let (answer, answered) = oneshot::channel();
     let order = Order::Change(changes.gone, changes.new, answer);

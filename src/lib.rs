@@ -249,6 +249,7 @@ fn connect(config: ClientConfig, source: Option<Source>) -> Result<()> {
         tokio::select! {
             ended = client.run(source) => Ok(ended?),
             () = report(session) => unreachable!("it reports for ever"),
+            () = signals::decline_succession() => unreachable!("it declines for ever"),
         }
     })
 }

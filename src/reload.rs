@@ -8,10 +8,12 @@
 use std::fs;
 use std::future::pending;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
@@ -115,7 +117,7 @@ impl Occasions {
 /// Files, as they were when they were looked at last.
 #[derive(Debug)]
 pub struct Files {
-    paths: Vec<PathBuf>,
+    paths: Arc<[PathBuf]>,
     seen: Vec<State>,
 }
 
@@ -123,20 +125,21 @@ impl Files {
     /// As they are now.
     pub fn new(paths: Vec<PathBuf>) -> Self {
         let seen = look(&paths);
+        let paths = paths.into();
         Self { paths, seen }
     }
 
     /// Waits until one is another, or written anew, and all have been left alone for a moment.
     /// Cancel-safe.
     pub async fn changed(&mut self) {
-        while look(&self.paths) == self.seen {
+        while self.look().await == self.seen {
             sleep(LOOK).await;
         }
         let patience = Instant::now() + IMPATIENCE;
-        let mut before = look(&self.paths);
+        let mut before = self.look().await;
         loop {
             sleep(QUIET).await;
-            let now = look(&self.paths);
+            let now = self.look().await;
             if now == before || Instant::now() > patience {
                 self.seen = now;
                 return;
@@ -144,6 +147,23 @@ impl Files {
             before = now;
         }
     }
+
+    /// As they are now. A file system that is out of reach may take its time, which is no one else's.
+    async fn look(&self) -> Vec<State> {
+        let paths = self.paths.clone();
+        match spawn_blocking(move || look(&paths)).await {
+            Ok(seen) => seen,
+            // The program is about to end.
+            Err(_) => pending().await,
+        }
+    }
+}
+
+/// Reads a configuration, which may take as long as the file system likes. Not cancel-safe.
+pub async fn read<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    spawn_blocking(read).await?
 }
 
 fn look(paths: &[PathBuf]) -> Vec<State> {

@@ -8,6 +8,7 @@ mod reload;
 mod seats;
 mod succession;
 
+use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +47,8 @@ pub struct Server {
     endpoint: Endpoint,
     config: ServerConfig,
     web: Web,
+    /// Tells that another process is there for all who come from now on.
+    left: CancellationToken,
     #[cfg(unix)]
     control: Option<ControlSocket>,
     shared: Arc<Shared>,
@@ -122,6 +125,7 @@ impl Server {
             },
             endpoint,
             web,
+            left: CancellationToken::new(),
             shared: Arc::new(Shared {
                 registry: Registry::new(config.password.clone(), entries, bench),
                 drain: config.drain,
@@ -146,16 +150,17 @@ impl Server {
     ///
     /// It may take the place of a server that runs, and gives it to another on SIGUSR2. What
     /// it was told is read again on occasion, if it comes from anywhere.
-    pub async fn run(self, predecessor: Option<Predecessor>, source: Option<Source>) {
+    pub async fn run(mut self, predecessor: Option<Predecessor>, source: Option<Source>) {
         let mut files = source.as_ref().map_or_else(Vec::new, Source::files);
         files.extend_from_slice(self.config.identity.files());
         let (ask, occasions) = Occasions::new(files);
+        let web = mem::take(&mut self.web);
         let follow = async {
             let Some(source) = source else {
                 return std::future::pending().await;
             };
             let mut current = None;
-            let reload = async || self.reload(&source, &mut current);
+            let reload = async || self.reload(&source, &mut current).await;
             occasions.follow(reload).await
         };
         let answer = async {
@@ -170,7 +175,7 @@ impl Server {
             () = self.serve() => {}
             () = answer => {}
             () = self.shared.status.keep_pace() => {}
-            () = self.web.serve(self.shared.status.clone()) => {}
+            () = web.serve(self.shared.status.clone(), self.left.clone()) => {}
             () = follow => {}
             () = self.succeed(predecessor) => {}
         }
@@ -187,14 +192,11 @@ impl Server {
             }
         };
         let mut follow = std::pin::pin!(follow);
-        let mut next = std::pin::pin!(self.successor());
+        let mut replaced = std::pin::pin!(self.replaced());
         let successor = loop {
             tokio::select! {
                 () = shared.stop.cancelled() => break None,
-                ready = &mut next => match self.pass_on(ready).await {
-                    Some(successor) => break Some(successor),
-                    None => next.set(self.successor()),
-                },
+                successor = &mut replaced => break Some(successor),
                 () = &mut follow => {}
                 attempt = self.endpoint.accept() => match attempt {
                     Some(attempt) => admit(attempt, &mut pending, shared),

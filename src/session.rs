@@ -75,7 +75,18 @@ pub enum SessionError {
     Untrusted(String),
     /// The server does not give us tunnels: each with its reason, on a line of its own.
     #[error("{}", list(.0))]
-    Refused(Vec<(String, String)>),
+    Refused(Vec<NotGiven>),
+}
+
+/// A tunnel that a server does not give to a client.
+#[derive(Debug)]
+pub struct NotGiven {
+    /// Its number.
+    pub number: u32,
+    /// What it is called.
+    pub tunnel: String,
+    /// Why, for people.
+    pub why: String,
 }
 
 impl SessionError {
@@ -102,10 +113,10 @@ impl SessionError {
     }
 }
 
-fn list(refused: &[(String, String)]) -> String {
+fn list(refused: &[NotGiven]) -> String {
     let each = refused
         .iter()
-        .map(|(tunnel, why)| format!("the server refused {tunnel}: {why}"));
+        .map(|NotGiven { tunnel, why, .. }| format!("the server refused {tunnel}: {why}"));
     each.collect::<Vec<_>>().join("\n")
 }
 

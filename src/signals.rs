@@ -1,4 +1,4 @@
-//! The signals that ask a process to end.
+//! The signals that ask a process to end, and one that would end it by mistake.
 
 /// Waits for the signals that ask a process to end: SIGTERM, SIGINT, and SIGHUP where it says that the
 /// process's terminal was closed. Any other SIGHUP asks for a configuration to be read again.
@@ -36,6 +36,24 @@ impl Signals {
             () = closed(&mut self.hangup) => {}
         }
     }
+}
+
+/// Answers SIGUSR2 in the log, for ever: it has a server give its place to a new process, and would end
+/// any other program.
+pub(crate) async fn decline_succession() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        if let Ok(mut asked) = signal(SignalKind::user_defined2()) {
+            while asked.recv().await.is_some() {
+                tracing::warn!(
+                    "SIGUSR2 is for servers, nothing is done: stop the client and start it anew"
+                );
+            }
+        }
+    }
+    std::future::pending().await
 }
 
 /// Waits until the terminal is closed. Cancel-safe.

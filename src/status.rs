@@ -129,6 +129,9 @@ pub struct Tunnel {
     pub direction: Direction,
     /// Where visitors are received, as far as it is known on this side; empty if nowhere.
     pub listening: Vec<String>,
+    /// Why the server refuses it, at a client whose tunnel is refused.
+    #[serde(default)]
+    pub refused: Option<String>,
     /// Flows that are open.
     pub flows_open: u64,
     /// Flows that were begun.
@@ -323,6 +326,7 @@ impl Observed {
                 false => Direction::In,
             },
             listening: tunnel.listening(),
+            refused: tunnel.why_refused(),
             flows_open: totals.open,
             flows_total: totals.flows,
             flows_refused: totals.refused,

@@ -9,10 +9,12 @@ mod token;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -30,6 +32,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::config::{Serves, WebConfig};
@@ -97,21 +100,24 @@ impl Web {
         Ok(Self { listeners, token })
     }
 
-    /// Answers all who ask, for ever. Cancel-safe: their connections are closed.
-    pub async fn serve(&self, source: Observed) {
+    /// Answers all who ask, until `leave` is cancelled: who comes then finds another process here, and who
+    /// is there already gets one more answer at most. Does not return. Cancel-safe: connections are closed.
+    pub async fn serve(self, source: Observed, leave: CancellationToken) {
         let policy = HeaderValue::try_from(policy()).unwrap_or(HeaderValue::from_static(""));
-        let mut accepting = self.listeners.iter().map(|(listener, serves)| {
+        let mut accepting = JoinSet::new();
+        // One for the page and one for health, if they are apart.
+        for (listener, serves) in self.listeners {
             let site = Site {
                 source: source.clone(),
                 token: self.token.clone(),
-                serves: *serves,
+                serves,
                 policy: policy.clone(),
+                leave: leave.clone(),
             };
-            (listener, Arc::new(site))
-        });
-        // One for the page and one for health, if they are apart.
-        let (first, second) = (accepting.next(), accepting.next());
-        tokio::join!(accept_all(first), accept_all(second));
+            accepting.spawn(accept_all(listener, Arc::new(site)));
+        }
+        while accepting.join_next().await.is_some() {}
+        pending().await
     }
 }
 
@@ -131,16 +137,14 @@ fn listen(addr: SocketAddr, beside_another: bool) -> std::io::Result<TcpListener
 }
 
 /// Serves all who connect, each in a task, of which there are only so many.
-async fn accept_all(at: Option<(&TcpListener, Arc<Site>)>) {
-    let Some((listener, site)) = at else {
-        return std::future::pending().await;
-    };
+async fn accept_all(listener: TcpListener, site: Arc<Site>) {
     let mut serving = JoinSet::new();
     let mut open: VecDeque<AbortHandle> = VecDeque::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             Some(_) = serving.join_next() => continue,
+            () = site.leave.cancelled() => break,
         };
         let socket = match accepted {
             Ok((socket, _)) => socket,
@@ -158,12 +162,36 @@ async fn accept_all(at: Option<(&TcpListener, Arc<Site>)>) {
         }
         open.push_back(serving.spawn(serve_one(socket, site.clone())));
     }
+    for socket in queued(listener) {
+        serving.spawn(serve_one(socket, site.clone()));
+    }
+    while serving.join_next().await.is_some() {}
+}
+
+/// Closes a listener, and returns those who have connected and would be cut off by that.
+fn queued(listener: TcpListener) -> Vec<TcpStream> {
+    let Ok(listener) = listener.into_std() else {
+        return Vec::new();
+    };
+    let socket = |socket: std::net::TcpStream| {
+        socket.set_nonblocking(true)?;
+        TcpStream::from_std(socket)
+    };
+    let accepted = std::iter::from_fn(|| listener.accept().ok());
+    let accepted = accepted.take(MAX_CONNECTIONS);
+    accepted.filter_map(|(it, _)| socket(it).ok()).collect()
 }
 
 /// Serves one connection, which does not last for ever whatever its peer does.
 async fn serve_one(socket: TcpStream, site: Arc<Site>) {
-    let service = service_fn(move |request| {
-        let answer = site.answer(&request);
+    let answered = AtomicBool::new(false);
+    let service = service_fn(|request| {
+        let mut answer = site.answer(&request);
+        answered.store(true, Ordering::Relaxed);
+        if site.leave.is_cancelled() {
+            let close = HeaderValue::from_static("close");
+            answer.headers_mut().insert(header::CONNECTION, close);
+        }
         async move { Ok::<_, Infallible>(answer) }
     });
     let connection = http1::Builder::new()
@@ -172,10 +200,14 @@ async fn serve_one(socket: TcpStream, site: Arc<Site>) {
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(socket), service);
     let mut connection = pin!(connection);
-    let served = match timeout(LIFETIME, connection.as_mut()).await {
-        Ok(served) => served,
-        Err(_) => {
-            connection.as_mut().graceful_shutdown();
+    let lasts = timeout(LIFETIME, site.leave.cancelled());
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        _ = lasts => {
+            // One that has asked for nothing yet would be closed without an answer.
+            if answered.load(Ordering::Relaxed) {
+                connection.as_mut().graceful_shutdown();
+            }
             match timeout(LAST_ANSWER, connection).await {
                 Ok(served) => served,
                 Err(_) => return,
@@ -194,6 +226,8 @@ struct Site {
     serves: Serves,
     /// The page's Content-Security-Policy.
     policy: HeaderValue,
+    /// Tells that another process answers in place of this one.
+    leave: CancellationToken,
 }
 
 impl Site {

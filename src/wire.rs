@@ -51,6 +51,8 @@ pub enum Message {
     Opened(u32, Grant),
     /// The client's: no new flows through the tunnel of this number.
     Close(u32),
+    /// The server's answer: it listens no more for the tunnel of this number.
+    Closed(u32),
 }
 
 /// What became of a tunnel that a client asked for.
@@ -122,6 +124,10 @@ impl Message {
                 out.extend(number.to_be_bytes());
                 6
             }
+            Self::Closed(number) => {
+                out.extend(number.to_be_bytes());
+                7
+            }
         };
         let length = (out.len() - FRAME_HEADER) as u32;
         out[1..FRAME_HEADER].copy_from_slice(&length.to_be_bytes());
@@ -148,6 +154,7 @@ impl Message {
             4 => Self::Open(Request::decode(&mut reader)?),
             5 => Self::Opened(reader.u32()?, Grant::decode(&mut reader)?),
             6 => Self::Close(reader.u32()?),
+            7 => Self::Closed(reader.u32()?),
             n => return Err(unknown("message type", n)),
         };
         reader.end()?;
@@ -254,7 +261,7 @@ mod tests {
         ])
     }
 
-    fn messages() -> [Message; 9] {
+    fn messages() -> [Message; 10] {
         let password = login(Credential::Password([9; 32]));
         let (secret, key) = (login(named()), login(Credential::Key));
         [
@@ -267,6 +274,7 @@ mod tests {
             Message::Opened(7, Grant::Listening("[::]:18080".parse().unwrap())),
             Message::Opened(7, Grant::Refused("port 1 is taken".into())),
             Message::Close(7),
+            Message::Closed(7),
         ]
     }
 

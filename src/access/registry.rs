@@ -10,10 +10,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Access, ChannelBinding, Entry, Password, Proof, StoredKey, Verifier};
 use crate::pace::Pace;
+use crate::quota::Ration;
 use crate::tls::Fingerprint;
 
 /// What the identity of all who know the password is called.
 pub const PASSWORD_IDENTITY: &str = "password";
+
+/// Lines about an identity's tunnels that may be written at once: those of some clients with all the
+/// tunnels that one may have.
+const TUNNEL_LINES: u32 = 1000;
 
 /// Who is let in.
 #[derive(Debug)]
@@ -158,6 +163,9 @@ pub struct Identity {
     tunnels: AtomicUsize,
     flows: AtomicUsize,
     pace: Pace,
+    /// Of lines about its tunnels, and about what it was denied: it could fill a disk with them.
+    tunnel_lines: Ration,
+    denials: Ration,
 }
 
 impl Identity {
@@ -169,7 +177,22 @@ impl Identity {
             revoked: CancellationToken::new(),
             tunnels: AtomicUsize::new(0),
             flows: AtomicUsize::new(0),
+            tunnel_lines: Ration::with_store(
+                format!("lines about tunnels of {name}"),
+                TUNNEL_LINES,
+            ),
+            denials: Ration::new(format!("denials of {name}")),
         })
+    }
+
+    /// Has a line about its tunnels written, unless there have been many of late.
+    pub(crate) fn tell_tunnel(&self, line: impl FnOnce()) {
+        self.tunnel_lines.say(line);
+    }
+
+    /// Has a line about what it was denied written, unless there have been many of late.
+    pub(crate) fn tell_denial(&self, line: impl FnOnce()) {
+        self.denials.say(line);
     }
 
     fn allow(&self, access: Access) {

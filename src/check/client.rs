@@ -14,7 +14,7 @@ use crate::config::{ClientConfig, Upstream};
 use crate::control::Role;
 use crate::listener::Listener;
 use crate::metrics::{Account, Metrics};
-use crate::session::{self, ALPN, LoggedIn, Opener, SessionError, Summons};
+use crate::session::{self, ALPN, LoggedIn, NotGiven, Opener, SessionError, Summons};
 use crate::transport::{Connection, Lost};
 use crate::tunnel::{Direction, Half, Listen, Target, Tunnel};
 
@@ -197,7 +197,7 @@ async fn far_listeners(config: &ClientConfig, upstream: &Upstream, report: &mut 
                 .await;
         }
         Err(SessionError::Refused(refused)) => {
-            for (tunnel, why) in refused {
+            for NotGiven { tunnel, why, .. } in refused {
                 let taken = std::io::Error::from(std::io::ErrorKind::AddrInUse);
                 let refused = match why.ends_with("is taken at the server") {
                     true => or_runs(Err(taken), Role::Client).await.map_err(|_| why),

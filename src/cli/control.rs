@@ -35,7 +35,7 @@ pub struct StopFlags {
     rstun status --watch\n  \
     rstun status --json | jq .sessions\n\n\
     Rates are those of the last second. The exit code is 0 if the program could be asked, whatever it\n\
-    says.")]
+    says. docs/monitoring.md names the fields of the JSON, docs/status.schema.json is its schema.")]
 pub struct StatusFlags {
     /// Print JSON, in one line
     #[arg(long)]

@@ -8,7 +8,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::tunnels::{Order, Pick, View};
+use super::entry::View;
+use super::tunnels::{Book, Order, Pick};
 use super::visitors::next_session;
 use crate::config;
 use crate::control::{self, Caller, Mappings, Reply, Request, TunnelView};
@@ -23,6 +24,7 @@ use crate::tunnel::{Target, Tunnel};
 pub(super) struct Desk {
     current: watch::Receiver<Option<Opener>>,
     orders: mpsc::Sender<Order>,
+    book: Book,
     stop: CancellationToken,
     drain: Duration,
     status: Observed,
@@ -32,11 +34,11 @@ pub(super) struct Desk {
 type Done<T> = Result<T, String>;
 
 impl Desk {
-    /// For the session that there is at any time, of a client that takes these orders, stops by
-    /// `stop`, and then has so long to finish.
+    /// For the session that there is at any time, of a client that has these tunnels and takes these
+    /// orders, stops by `stop`, and then has so long to finish.
     pub(super) fn new(
         current: watch::Receiver<Option<Opener>>,
-        orders: mpsc::Sender<Order>,
+        (orders, book): (mpsc::Sender<Order>, Book),
         stop: &CancellationToken,
         drain: Duration,
         status: Observed,
@@ -45,6 +47,7 @@ impl Desk {
         Self {
             current,
             orders,
+            book,
             stop,
             drain,
             status,
@@ -72,7 +75,8 @@ impl Desk {
                 return Ok(());
             }
             Request::Reload => return caller.reload(&reload).await,
-            Request::Tunnels => self.order(Order::List).await,
+            // At once, whatever order is being carried out.
+            Request::Tunnels => Ok(self.book.borrow().iter().map(|e| e.view()).collect()),
             Request::Add(mappings) => self.add(&mappings).await,
             Request::Remove { numbers, mappings } => self.remove(&numbers, &mappings).await,
         };

@@ -1,41 +1,24 @@
 //! A stay with one server: from connecting to it to the end of the session, over as many connections as
 //! that takes.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod book;
+mod login;
+mod replacement;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use anyhow::Result;
-use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info};
 
-use super::backoff::Backoff;
-use super::connecting::{self, CONNECT_DEADLINE};
-use super::tunnels::{Book, Entry, Judge, Whereabouts};
-use crate::config::{ClientConfig, Upstream, Ways};
-use crate::metrics::{Account, Login};
-use crate::session::{
-    self, ALPN, Former, Instance, LoggedIn, OpenError, Opener, Session, SessionError, Summons,
-};
-use crate::transport::{CloseCode, Connection, Lost, Transport};
-
-/// Head start of a connection that was out of hearing over one made since: the older has the flows. It
-/// is looked at each second whether it is heard.
-const SECOND_CHANCE: Duration = Duration::from_millis(2200);
-
-/// The same over one by TCP, which says nothing of whether the older one's UDP gets through again: a look,
-/// and the answer to a probe before it.
-const SECOND_CHANCE_OVER_TCP: Duration = Duration::from_millis(1500);
-
-/// Time between attempts to connect beside a connection that is out of hearing.
-const ANOTHER_TRY: Duration = Duration::from_secs(1);
-
-/// First and longest wait between attempts to go back to QUIC from TCP.
-const FIRST_RETURN: Duration = Duration::from_secs(5);
-const LONGEST_RETURN: Duration = Duration::from_secs(300);
+use super::entry::{Judge, Whereabouts};
+use super::tunnels::Book;
+use crate::config::{ClientConfig, Upstream};
+use crate::metrics::Account;
+use crate::session::{self, ALPN, Former, Instance, Opener, Session, SessionError, Summons};
+use crate::transport::{Connection, Lost};
 
 /// What connects to one server and carries sessions with it.
 #[derive(Clone, Debug)]
@@ -116,9 +99,12 @@ impl Keeper {
 
     /// Connects, if there is no connection yet, logs in and carries flows until the session is lost, or
     /// until told to stop. On `retire` it takes no new flows, and ends with the last that is open.
+    ///
+    /// A tunnel that the server refuses ends it, unless it is `lenient` or has had a session.
     pub(super) async fn stay(
         self,
         mut next: Option<Connection>,
+        mut lenient: bool,
         retire: CancellationToken,
         mut tell: impl FnMut(News),
     ) -> Outcome {
@@ -127,7 +113,7 @@ impl Keeper {
             let log_in = async {
                 match moved.take() {
                     Some(logged_in) => logged_in,
-                    None => self.log_in(next.take(), Former::Breaks).await,
+                    None => self.log_in(next.take(), Former::Breaks, lenient).await,
                 }
             };
             let log_in = self.stop.run_until_cancelled(log_in);
@@ -136,6 +122,7 @@ impl Keeper {
                 Some(Err(e)) => return Outcome::Failed(e),
                 Some(Ok(logged_in)) => logged_in,
             };
+            lenient = true;
             match self.carry(logged_in, &retire, &mut tell).await {
                 Ended::Superseded(connection) => next = Some(connection),
                 Ended::Moved(logged_in) => moved = Some(*logged_in),
@@ -155,75 +142,6 @@ impl Keeper {
             },
             host: addr.host.clone(),
         }
-    }
-
-    /// Connects to the server as it can be reached now. Cancel-safe.
-    async fn connect(&self) -> Result<Connection, SessionError> {
-        self.connect_by(&self.upstream.ways).await
-    }
-
-    async fn connect_by(&self, ways: &Ways) -> Result<Connection, SessionError> {
-        let mut tuning = self.config.tuning;
-        tuning.hop.more_ports = self.upstream.more_ports;
-        let connecting = connecting::connect(&self.upstream.addr, ways, &self.tls, tuning);
-        connecting.await.map_err(|lost| match lost {
-            Lost::Certificate(why) => SessionError::Untrusted(self.upstream.trust.complaint(&why)),
-            lost => SessionError::Lost(lost),
-        })
-    }
-
-    /// Logs in to the server, over this connection or a new one.
-    async fn log_in(
-        &self,
-        connection: Option<Connection>,
-        former: Former,
-    ) -> Result<Begun, SessionError> {
-        let logged_in = self.try_to_log_in(connection, former).await;
-        let failed = logged_in.as_ref().err();
-        let how = failed.map_or(Login::Accepted, SessionError::kind);
-        self.account.metrics().login(how);
-        logged_in
-    }
-
-    async fn try_to_log_in(
-        &self,
-        connection: Option<Connection>,
-        former: Former,
-    ) -> Result<Begun, SessionError> {
-        let connection = match connection {
-            Some(connection) => connection,
-            None => self.connect().await?,
-        };
-        let remote = connection.remote_address();
-        let mut entries = self.book.borrow().clone();
-        entries.retain(|entry| entry.is_certain());
-        let tunnels = entries.iter().map(|e| (e.number, e.tunnel.clone()));
-        let tunnels: Vec<_> = tunnels.collect();
-        let credential = &self.config.credential;
-        let idle = self.config.udp_idle;
-        let login = session::login(
-            connection,
-            credential,
-            (self.instance, former),
-            &tunnels,
-            idle,
-            self.account.clone(),
-        );
-        let logged_in = timeout(CONNECT_DEADLINE, login)
-            .await
-            .map_err(|_| SessionError::Lost(Lost::TimedOut))??;
-        let LoggedIn { session, listening } = logged_in;
-        match session.opener().describe().transport {
-            Transport::Quic => info!("connected to {remote}"),
-            Transport::Tcp => info!("connected to {remote} by TCP"),
-        }
-        let judge = self.judge();
-        let open = entries.iter().zip(listening).map(|(entry, listening)| {
-            let whereabouts = entry.take(&judge, Ok(listening));
-            (entry.number, whereabouts)
-        });
-        let open = open.collect();
-        Ok(Begun { session, open })
     }
 
     /// Runs a session to its end, and shows it for as long.
@@ -283,101 +201,6 @@ impl Keeper {
         match run.await {
             session::Ended::Superseded => Ended::Superseded(connection),
             ended => ended.into(),
-        }
-    }
-
-    /// Has a session open and close tunnels as the book says, for ever; it begins with these.
-    async fn keep_to_the_book(&self, opener: &Opener, mut open: Given) {
-        let (mut book, judge) = (self.book.clone(), self.judge());
-        let mut refused = BTreeSet::new();
-        loop {
-            let wanted = book.borrow_and_update().clone();
-            let is_wanted = |number: &u32| wanted.iter().any(|entry| entry.number == *number);
-            let (kept, gone) = open.into_iter().partition(|(number, _)| is_wanted(number));
-            open = kept;
-            for (number, _) in Given::from_iter(gone) {
-                opener.close_tunnel(number, self.config.drain).await;
-            }
-            let new = |entry: &&Arc<Entry>| {
-                !open.contains_key(&entry.number) && !refused.contains(&entry.number)
-            };
-            let new: Vec<_> = wanted.iter().filter(new).collect();
-            for entry in new {
-                // A session that takes nothing new is not to be asked, nor for what nobody may want any
-                // more.
-                if !opener.is_open() || book.has_changed().unwrap_or(true) {
-                    break;
-                }
-                match opener.open_tunnel(entry.number, &entry.tunnel).await {
-                    Ok(listening) => {
-                        open.insert(entry.number, entry.take(&judge, Ok(listening)));
-                    }
-                    Err(OpenError::Refused(why)) => {
-                        refused.insert(entry.number);
-                        entry.take(&judge, Err(why));
-                    }
-                    Err(OpenError::Lost) => {}
-                }
-            }
-            if book.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-    }
-
-    /// Waits for a connection to take the place of one that is out of hearing. Cancel-safe.
-    async fn replacement(&self, opener: &Opener) -> Connection {
-        tokio::select! {
-            connection = self.other_connection(opener) => connection,
-            () = opener.draining() => std::future::pending().await,
-        }
-    }
-
-    /// Logs in by QUIC as soon as that works, where the session so far goes by TCP though it need not. The
-    /// server hands to the new session what it listens on. Cancel-safe.
-    async fn back_to_quic(&self, opener: &Opener) -> Result<Begun, SessionError> {
-        let ways = &self.upstream.ways;
-        if opener.describe().transport == Transport::Quic || !ways.quic {
-            return std::future::pending().await;
-        }
-        let ways = Ways {
-            quic: true,
-            tcp: None,
-        };
-        let mut backoff = Backoff::between(FIRST_RETURN, LONGEST_RETURN);
-        loop {
-            sleep(backoff.wait(fastrand::f64())).await;
-            if opener.is_deaf() || !opener.is_open() {
-                continue;
-            }
-            match self.connect_by(&ways).await {
-                Ok(connection) => return self.log_in(Some(connection), Former::Retires).await,
-                Err(e) => debug!("no QUIC yet to {}: {e}", self.upstream.addr),
-            }
-        }
-    }
-
-    async fn other_connection(&self, opener: &Opener) -> Connection {
-        loop {
-            opener.deaf(true).await;
-            match self.connect().await {
-                Ok(connection) => {
-                    // The way is open, so the older one is heard too if it lives.
-                    opener.probe();
-                    let chance = match connection.describe().transport {
-                        Transport::Quic => SECOND_CHANCE,
-                        Transport::Tcp => SECOND_CHANCE_OVER_TCP,
-                    };
-                    if timeout(chance, opener.deaf(false)).await.is_err() {
-                        return connection;
-                    }
-                    connection.close(CloseCode::Done, "not needed").await;
-                }
-                Err(e) => {
-                    debug!("no other connection to {}: {e}", self.upstream.addr);
-                    sleep(ANOTHER_TRY).await;
-                }
-            }
         }
     }
 }

@@ -17,7 +17,7 @@ use super::keeper::{Keeper, News, Outcome};
 use super::tunnels::Book;
 use crate::config::ClientConfig;
 use crate::metrics::Account;
-use crate::session::Opener;
+use crate::session::{Opener, SessionError};
 use crate::transport::Connection;
 use crate::tunnel::HostPort;
 
@@ -130,6 +130,8 @@ struct Running {
     count: u64,
     /// The server of the session that new flows go through.
     used: Option<usize>,
+    /// Whether there has been a session.
+    has_begun: bool,
 }
 
 impl Running {
@@ -145,6 +147,7 @@ impl Running {
             reasons: vec![None; n],
             count: 0,
             used: None,
+            has_begun: false,
         }
     }
 
@@ -180,7 +183,8 @@ impl Running {
         };
         let retire = CancellationToken::new();
         let (keeper, tell) = (self.servers.keepers[server].clone(), self.tell.clone());
-        let stay = keeper.stay(connection, retire.clone(), move |news| {
+        let lenient = self.is_lenient();
+        let stay = keeper.stay(connection, lenient, retire.clone(), move |news| {
             // Nobody listens only where all is being dropped.
             let _ = tell.send((id, news));
         });
@@ -190,6 +194,13 @@ impl Running {
             session: None,
             retire,
         });
+    }
+
+    /// Whether a session without some of the tunnels is better than none: not at the beginning, when
+    /// somebody looks, nor where another server stands in meanwhile.
+    fn is_lenient(&self) -> bool {
+        let replaced = matches!(self.failover.outlook(), Outlook::Use(_));
+        self.has_begun && (self.servers.policy == Policy::All || !replaced)
     }
 
     /// Has a stay end with the flows that are open; the next one with this server is to leave those
@@ -212,6 +223,7 @@ impl Running {
                 let rtt = opener.rtt();
                 stay.session = Some(*opener);
                 self.reasons[server] = None;
+                self.has_begun = true;
                 self.failover.up(server, rtt);
             }
             News::Deaf(deaf) => self.failover.deaf(server, deaf),
@@ -257,7 +269,11 @@ impl Running {
         let why = self.explain(server, &outcome);
         self.servers.keepers[server].fault(&why);
         self.reasons[server] = Some(why.clone());
-        let is_final = matches!(&outcome, Outcome::Failed(e) if e.is_final());
+        let is_final = match &outcome {
+            Outcome::Failed(SessionError::Refused(_)) => !self.has_begun,
+            Outcome::Failed(e) => e.is_final(),
+            _ => false,
+        };
         if !self.again && stay.is_some_and(|stay| stay.session.is_some()) {
             return Err(ClientError::NoSession(why));
         }

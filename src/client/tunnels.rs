@@ -6,160 +6,18 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
+use super::entry::{Entry, Origin, View};
 use super::visitors;
 use crate::listener::Listener;
-use crate::metrics::{self, Account};
+use crate::metrics::Account;
 use crate::session::{Local, Opener};
-use crate::tunnel::{Half, Host, HostPort, Listen, MAX_TUNNELS, Tunnel};
-
-/// Longest wait for what a server says of a tunnel: it may look up a name, and see whether another
-/// session is dead.
-const ANSWER: Duration = Duration::from_secs(15);
-
-/// A tunnel that a client is to have.
-#[derive(Debug)]
-pub(super) struct Entry {
-    /// Its number with every server, which no other tunnel of this process ever has.
-    pub(super) number: u32,
-    pub(super) tunnel: Tunnel,
-    /// Its numbers, for those who look.
-    count: Arc<metrics::Tunnel>,
-    /// Where this side listens, if it does.
-    near: Option<String>,
-    /// Where it comes from.
-    origin: Origin,
-    /// What the server says of it, as far as it has been asked.
-    verdict: watch::Sender<Option<Verdict>>,
-}
-
-/// Where a tunnel comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin {
-    /// The configuration as it was at first.
-    Beginning,
-    /// The configuration as it has become since.
-    Reload,
-    /// Somebody who wanted it beside that.
-    Added,
-}
-
-/// What a server says of a tunnel: where it listens, if it does, or why it does not want it.
-pub(super) type Verdict = Result<Option<String>, String>;
-
-impl Entry {
-    /// Takes what a server says, and tells it to those who read the log. Where the server listens is
-    /// shown for as long as what this returns is kept.
-    pub(super) fn take(&self, judge: &Judge, verdict: Verdict) -> Option<Whereabouts> {
-        let (tunnel, server) = (&self.tunnel, &judge.name);
-        match &verdict {
-            Ok(Some(addr)) => {
-                let reached = judge.reached(addr);
-                info!("{tunnel}: {server} listens on {addr}{reached}");
-            }
-            Ok(None) => {}
-            Err(why) => warn!("{server} refused {tunnel}: {why}"),
-        }
-        let addr = verdict.as_ref().ok().cloned().flatten();
-        self.verdict.send_replace(Some(verdict));
-        addr.map(|addr| Whereabouts::new(&self.count, addr))
-    }
-
-    /// Whether it may be part of a login, which fails if any of its tunnels is refused: those may that
-    /// were there from the beginning, and those that a server has taken before.
-    pub(super) fn is_certain(&self) -> bool {
-        match &*self.verdict.borrow() {
-            Some(verdict) => verdict.is_ok(),
-            None => self.origin == Origin::Beginning,
-        }
-    }
-
-    /// Waits for what a server says of it.
-    async fn verdict(&self) -> Result<(), String> {
-        let mut verdict = self.verdict.subscribe();
-        let judged = timeout(ANSWER, verdict.wait_for(Option::is_some)).await;
-        match judged.ok().and_then(|verdict| verdict.ok()?.clone()) {
-            Some(Ok(_)) => Ok(()),
-            Some(Err(why)) => Err(format!("the server refused it: {why}")),
-            None => Err("the server did not answer in time".into()),
-        }
-    }
-
-    /// What of it is shown to people.
-    fn view(&self) -> View {
-        let (listening, refused) = match self.verdict.borrow().clone() {
-            Some(Ok(far)) => (far, None),
-            Some(Err(why)) => (None, Some(why)),
-            None => (None, None),
-        };
-        View {
-            number: self.number,
-            tunnel: self.tunnel.to_string(),
-            listening: self.near.clone().or(listening),
-            added: self.origin == Origin::Added,
-            refused,
-        }
-    }
-}
-
-/// A server, as it is told of.
-pub(super) struct Judge {
-    pub(super) name: String,
-    pub(super) host: Host,
-}
-
-impl Judge {
-    /// Where visitors find what it listens on, if that is not said by its address alone.
-    fn reached(&self, listening: &str) -> String {
-        match listening.parse::<SocketAddr>() {
-            Ok(addr) if addr.ip().is_unspecified() => {
-                let (host, port) = (self.host.clone(), addr.port());
-                format!(", reached at {}", HostPort { host, port })
-            }
-            _ => String::new(),
-        }
-    }
-}
-
-/// Where a server listens for a tunnel, shown until this is dropped.
-#[derive(Debug)]
-pub(super) struct Whereabouts {
-    count: Arc<metrics::Tunnel>,
-    addr: String,
-}
-
-impl Whereabouts {
-    fn new(count: &Arc<metrics::Tunnel>, addr: String) -> Self {
-        count.listens_at(&addr);
-        let count = count.clone();
-        Self { count, addr }
-    }
-}
-
-impl Drop for Whereabouts {
-    fn drop(&mut self) {
-        self.count.listens_no_more_at(&self.addr);
-    }
-}
-
-/// A tunnel, as people see it.
-#[derive(Clone, Debug)]
-pub(super) struct View {
-    pub(super) number: u32,
-    pub(super) tunnel: String,
-    /// Where visitors go in, as far as that is known.
-    pub(super) listening: Option<String>,
-    pub(super) added: bool,
-    /// Why the server does not want it.
-    pub(super) refused: Option<String>,
-}
+use crate::tunnel::{Half, Listen, MAX_TUNNELS, Tunnel};
 
 /// All tunnels that there are to be, at any time; their numbers rise.
 pub(super) type Book = watch::Receiver<Vec<Arc<Entry>>>;
@@ -173,8 +31,6 @@ pub(super) enum Order {
     Remove(Vec<Pick>, oneshot::Sender<Result<Vec<View>, String>>),
     /// To have those of the configuration changed: without the first, and with the second.
     Change(Vec<Tunnel>, Vec<Tunnel>, oneshot::Sender<Changed>),
-    /// To tell of all.
-    List(oneshot::Sender<Vec<View>>),
 }
 
 /// What became of a change of the configuration's tunnels.
@@ -281,10 +137,6 @@ impl Tunnels {
                         let _ = answer.send(self.change(gone, new, &current).await);
                     }
                     Order::Remove(picks, answer) => drop(answer.send(self.remove(&picks).await)),
-                    Order::List(answer) => {
-                        let views = self.book.borrow().iter().map(|e| e.view()).collect();
-                        let _ = answer.send(views);
-                    }
                 }
             }
             std::future::pending().await
@@ -332,14 +184,7 @@ impl Tunnels {
                     count
                 }
             };
-            entries.push(Arc::new(Entry {
-                number,
-                tunnel,
-                count,
-                near,
-                origin,
-                verdict: watch::Sender::default(),
-            }));
+            entries.push(Arc::new(Entry::new(number, tunnel, count, near, origin)));
         }
         if !failures.is_empty() {
             entries.iter().for_each(|entry| self.uncount(entry));
@@ -371,7 +216,7 @@ impl Tunnels {
             if let Err(why) = entry.verdict().await {
                 refused.push(format!("{}: {why}", entry.tunnel));
                 // A server that does not answer says nothing of the others either.
-                if entry.verdict.borrow().is_none() {
+                if !entry.is_judged() {
                     break;
                 }
             }
@@ -385,8 +230,8 @@ impl Tunnels {
         Err(refused.join("\n"))
     }
 
-    /// Removes tunnels: nobody listens for them any more when it returns, as far as that is up to this
-    /// side, and their flows drain.
+    /// Removes tunnels: nobody listens for them any more when it returns, and their flows drain. It fails
+    /// where a server is silent about that; they are removed then all the same.
     async fn remove(&mut self, picks: &[Pick]) -> Result<Vec<View>, String> {
         let book = self.book.borrow().clone();
         let missing = picks
@@ -401,7 +246,18 @@ impl Tunnels {
         let gone = |entry: &Arc<Entry>| picks.iter().any(|pick| pick.fits(entry));
         let gone: Vec<_> = book.into_iter().filter(gone).collect();
         self.drop_all(&gone).await;
-        Ok(gone.iter().map(|entry| entry.view()).collect())
+        let mut silent = Vec::new();
+        for entry in &gone {
+            if let Err(why) = entry.unheard().await {
+                silent.push(format!("{}: {why}", entry.tunnel));
+                // Nor will it say anything of the others.
+                break;
+            }
+        }
+        match silent.is_empty() {
+            true => Ok(gone.iter().map(|entry| entry.view()).collect()),
+            false => Err(silent.join("\n")),
+        }
     }
 
     /// Goes over to what the configuration has become: one tunnel after the other, and those that are

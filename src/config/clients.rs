@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use crate::access::{self, Entry};
 
 /// A file of clients that is valid.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ClientsFile {
     path: PathBuf,
     /// Its entries when it was read.

@@ -156,7 +156,16 @@ impl Running {
         if !geteuid().is_root() {
             check_peer(&socket)?;
         }
-        let greeting = hear(&socket).await?;
+        let mut greeting: Greeting = hear(&socket).await?;
+        // The kernel knows better than the program which process that is; it says 0 of one that this
+        // one cannot see.
+        if let Some(pid) = socket
+            .peer_cred()?
+            .pid()
+            .and_then(|pid| u32::try_from(pid).ok())
+        {
+            greeting.pid = pid;
+        }
         Ok(Self { socket, greeting })
     }
 

@@ -39,6 +39,7 @@ pub struct Tunnel {
 #[derive(Debug, Default)]
 struct Told {
     listening: Vec<String>,
+    refused: Option<String>,
     fault: Option<Fault>,
 }
 
@@ -224,6 +225,16 @@ impl Tunnel {
     /// Where visitors are received.
     pub fn listening(&self) -> Vec<String> {
         self.told().listening.clone()
+    }
+
+    /// Tells why the other side does not want it, if it does not.
+    pub fn refused(&self, why: Option<String>) {
+        self.told().refused = why;
+    }
+
+    /// Why the other side does not want it, if it does not.
+    pub fn why_refused(&self) -> Option<String> {
+        self.told().refused.clone()
     }
 
     /// Its numbers as of now.

@@ -10,7 +10,7 @@ use super::door::{Answer, Door};
 use crate::audit;
 use crate::memory;
 use crate::metrics::{Login, Metrics};
-use crate::quota::Quota;
+use crate::quota::Ration;
 use crate::session::{ALPN, SessionError};
 use crate::transport::{Attempt, Lost};
 
@@ -20,7 +20,7 @@ pub(super) struct Entrance {
     metrics: Arc<Metrics>,
     door: Mutex<Door>,
     /// Of warnings about strangers, who could fill a disk with them otherwise.
-    warnings: Mutex<Quota>,
+    warnings: Ration,
 }
 
 impl Entrance {
@@ -28,7 +28,7 @@ impl Entrance {
         Self {
             metrics,
             door: Mutex::default(),
-            warnings: Mutex::default(),
+            warnings: Ration::new("warnings about strangers"),
         }
     }
 
@@ -38,7 +38,8 @@ impl Entrance {
         let (proved, now) = (attempt.is_proved(), Instant::now());
         let answer = match memory::turns_away() {
             true => {
-                self.warn(|| warn!("{from}: not let in, memory is short"));
+                self.warnings
+                    .say(|| warn!("{from}: not let in, memory is short"));
                 Answer::Full
             }
             false => lock(&self.door).knock(from.ip(), proved, now),
@@ -66,17 +67,6 @@ impl Entrance {
             }
         }
         None
-    }
-
-    /// Warns of a stranger, unless there have been many warnings of late.
-    fn warn(&self, say: impl FnOnce()) {
-        let Some(left_out) = lock(&self.warnings).take(Instant::now()) else {
-            return;
-        };
-        if left_out > 0 {
-            warn!("{left_out} warnings about strangers were left out");
-        }
-        say();
     }
 }
 
@@ -124,7 +114,7 @@ impl Place {
 
     /// Warns of this one.
     fn warn(&self, say: impl FnOnce(SocketAddr)) {
-        self.entrance.warn(|| say(self.from));
+        self.entrance.warnings.say(|| say(self.from));
     }
 }
 

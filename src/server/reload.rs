@@ -6,18 +6,19 @@ use tracing::{error, info, warn};
 use super::Server;
 use crate::access::{Entry, Registry};
 use crate::config::{ClientsFile, ServerConfig, Source};
-use crate::reload::Files;
+use crate::reload::{self, Files};
 use crate::session::ALPN;
 
 impl Server {
     /// Reads the configuration again and takes over what can change while it runs, in place of
     /// `current`. Returns what that was.
-    pub(super) fn reload(
+    pub(super) async fn reload(
         &self,
         source: &Source,
         current: &mut Option<ServerConfig>,
     ) -> Result<Vec<String>> {
-        let new = source.server()?;
+        let source = source.clone();
+        let new = reload::read(move || source.server()).await?;
         let old = current.as_ref().unwrap_or(&self.config);
         let changes = old.changes(&new);
         if changes.identity {
@@ -39,7 +40,7 @@ pub(super) async fn follow(file: &ClientsFile, registry: &Registry) {
     let mut files = Files::new(vec![file.path().to_owned()]);
     loop {
         // The first time this is what was written since the file was loaded.
-        if let Err(e) = read(file, &mut known, registry) {
+        if let Err(e) = read(file, &mut known, registry).await {
             format!("{e:#}").lines().for_each(|line| error!("{line}"));
             warn!("the clients stay as they were");
         }
@@ -47,8 +48,9 @@ pub(super) async fn follow(file: &ClientsFile, registry: &Registry) {
     }
 }
 
-fn read(file: &ClientsFile, known: &mut Vec<Entry>, registry: &Registry) -> Result<()> {
-    let entries = file.read_again()?;
+async fn read(file: &ClientsFile, known: &mut Vec<Entry>, registry: &Registry) -> Result<()> {
+    let again = file.clone();
+    let entries = reload::read(move || again.read_again()).await?;
     if entries != *known {
         let path = file.path().display();
         info!("{path} has changed: {} clients", entries.len());

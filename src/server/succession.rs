@@ -83,9 +83,20 @@ impl Server {
         pending().await
     }
 
-    /// Waits until a process is to take this one's place, and serves. Cancel-safe, but that process
-    /// goes on alone.
-    pub(super) async fn successor(&self) -> Successor {
+    /// Waits until another process has taken this one's place, which is to be kept for as long as this
+    /// one lives: it waits for that. Cancel-safe, but a process that was under way goes on alone.
+    pub(super) async fn replaced(&self) -> Successor {
+        loop {
+            let successor = self.successor().await;
+            if let Some(successor) = self.pass_on(successor).await {
+                self.left.cancel();
+                return successor;
+            }
+        }
+    }
+
+    /// Waits until a process is to take this one's place, and serves.
+    async fn successor(&self) -> Successor {
         let Ok(mut asked) = signal(SignalKind::user_defined2()) else {
             return pending().await;
         };
@@ -136,9 +147,8 @@ impl Server {
         successor.offer(&Offer::Begin, None).await
     }
 
-    /// Passes on what clients listen on, and lets them arrive at the new process from now on. If that
-    /// has succeeded, the successor is to be kept for as long as this process lives: it waits for that.
-    pub(super) async fn pass_on(&self, successor: Successor) -> Option<Successor> {
+    /// Passes on what clients listen on, and lets them arrive at the new process from now on.
+    async fn pass_on(&self, successor: Successor) -> Option<Successor> {
         let pass_on = async {
             for (owner, place, socket) in self.shared.ports.pass_on()? {
                 let offer = Offer::Port { owner, place };

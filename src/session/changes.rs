@@ -50,8 +50,9 @@ pub(super) enum Change {
         tunnel: Tunnel,
         answer: oneshot::Sender<Opened>,
     },
-    /// No new flows through this tunnel, and so long for those that are open.
-    Close(u32, Duration),
+    /// No new flows through this tunnel, and so long for those that are open. Where the server listens,
+    /// it says when it does so no more.
+    Close(u32, Duration, oneshot::Sender<()>),
 }
 
 impl Opener {
@@ -74,14 +75,16 @@ impl Opener {
     }
 
     /// Has a tunnel take no new flows, and breaks those that are open after `drain`. Does not wait for
-    /// them.
-    pub async fn close_tunnel(&self, number: u32, drain: Duration) {
+    /// them, nor for the server: what is returned ends when nobody listens for the tunnel any more.
+    pub async fn close_tunnel(&self, number: u32, drain: Duration) -> oneshot::Receiver<()> {
+        let (closed, listens_no_more) = oneshot::channel();
         // A session that has ended has no tunnels.
         let _ = self
             .shared()
             .changes
-            .send(Change::Close(number, drain))
+            .send(Change::Close(number, drain, closed))
             .await;
+        listens_no_more
     }
 }
 
@@ -103,6 +106,8 @@ pub(super) struct Changes {
     wanted: mpsc::Receiver<Change>,
     /// Those that the server has not answered yet.
     pub(super) unanswered: HashMap<u32, (Tunnel, oneshot::Sender<Opened>)>,
+    /// Those that the server was told of to close, and who waits for that.
+    pub(super) closing: HashMap<u32, Option<oneshot::Sender<()>>>,
     /// What the client has asked for and is not decided yet: one at most.
     deciding: JoinSet<Asked>,
     draining: JoinSet<Option<u32>>,
@@ -117,6 +122,7 @@ impl Changes {
         let changes = Self {
             wanted,
             unanswered: HashMap::new(),
+            closing: HashMap::new(),
             deciding: JoinSet::new(),
             draining: JoinSet::new(),
             spent: Instant::now(),

@@ -4,10 +4,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use tokio::sync::watch;
-use tracing::warn;
 
 use super::succession::Inheritance;
 use super::welcome::{MakeRoom, Opened, Unreachable, may_reach};
@@ -15,7 +13,6 @@ use crate::access::{Access, Held, Identity};
 use crate::audit;
 use crate::listener::Ports;
 use crate::metrics::Account;
-use crate::quota::Quota;
 use crate::tunnel::{Half, MAX_TUNNELS};
 use crate::wire::{Grant, Request};
 
@@ -29,8 +26,6 @@ pub(super) struct Guest {
     tunnels: Mutex<BTreeMap<u32, Given>>,
     /// What it may do, as far as that has changed since it was given its first tunnels.
     changes: watch::Receiver<Arc<Access>>,
-    /// Of what it was denied: it could fill a disk with that otherwise.
-    denials: Mutex<Quota>,
     ports: Arc<Ports>,
     make_room: MakeRoom,
 }
@@ -67,7 +62,6 @@ impl Guest {
             from,
             tunnels: Mutex::default(),
             changes,
-            denials: Mutex::default(),
             ports,
             make_room,
         };
@@ -80,7 +74,7 @@ impl Guest {
     }
 
     fn give(&self, request: Request, held: Held) {
-        audit::tunnel_up(self.identity.name(), self.from, &request.to_string());
+        self.tell(audit::tunnel_up, &request.to_string());
         let held = Some(held);
         let given = Given { request, held };
         lock(&self.tunnels).insert(given.request.number, given);
@@ -91,8 +85,7 @@ impl Guest {
     pub(super) fn retire(&self) {
         for given in lock(&self.tunnels).values_mut() {
             if given.held.take().is_some() {
-                let tunnel = given.request.to_string();
-                audit::tunnel_down(self.identity.name(), self.from, &tunnel);
+                self.tell(audit::tunnel_down, &given.request.to_string());
             }
         }
     }
@@ -113,7 +106,7 @@ impl Guest {
         let given = lock(&self.tunnels).remove(&number)?;
         let text = given.request.to_string();
         if given.held.is_some() {
-            audit::tunnel_down(self.identity.name(), self.from, &text);
+            self.tell(audit::tunnel_down, &text);
         }
         Some(text)
     }
@@ -164,14 +157,15 @@ impl Guest {
 
     /// Keeps for the audit what the client asked for and may not have, unless that was much of late.
     pub(super) fn deny(&self, what: &str, why: &str) {
-        let Some(left_out) = lock(&self.denials).take(Instant::now()) else {
-            return;
-        };
         let name = self.identity.name();
-        if left_out > 0 {
-            warn!("{left_out} denials of {name} were left out");
-        }
-        audit::denied(name, self.from, what, why);
+        self.identity
+            .tell_denial(|| audit::denied(name, self.from, what, why));
+    }
+
+    /// Keeps for the audit what becomes of a tunnel, unless that was much of late.
+    fn tell(&self, event: fn(&str, SocketAddr, &str), tunnel: &str) {
+        self.identity
+            .tell_tunnel(|| event(self.identity.name(), self.from, tunnel));
     }
 
     /// Waits until the client may not go on as it is, and says why. Cancel-safe.

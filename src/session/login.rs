@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::control::Control;
 use super::welcome::Newcomer;
-use super::{Role, Session, SessionError};
+use super::{NotGiven, Role, Session, SessionError};
 use crate::access::{ChannelBinding, Claim, Credential, Registry};
 use crate::audit;
 use crate::metrics::Account;
@@ -61,10 +61,14 @@ pub async fn login(
     };
     let mut listening = Vec::with_capacity(grants.len());
     let mut refused = Vec::new();
-    for ((_, tunnel), grant) in tunnels.iter().zip(grants) {
+    for ((number, tunnel), grant) in tunnels.iter().zip(grants) {
         match granted(tunnel, grant)? {
             Ok(addr) => listening.push(addr),
-            Err(why) => refused.push((tunnel.to_string(), why)),
+            Err(why) => refused.push(NotGiven {
+                number: *number,
+                tunnel: tunnel.to_string(),
+                why,
+            }),
         }
     }
     if !refused.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use super::changes::{Change, Event, OpenError};
@@ -37,13 +38,21 @@ impl Session {
                     // Until the port is free: it may be asked for next.
                     listening.close().await;
                 }
+                self.write(Message::Closed(number)).await?;
             }
             (Event::Decided(asked), Role::Server(_)) => self.answer(*asked).await?,
             (Event::Message(Message::Opened(number, grant)), Role::Client) => {
                 self.answered(number, grant).await?;
             }
+            (Event::Message(Message::Closed(number)), Role::Client) => {
+                let closing = self.changes.closing.remove(&number);
+                if let Some(told) = closing.ok_or(SessionError::Unexpected)? {
+                    // Nobody waits for it any more.
+                    let _ = told.send(());
+                }
+            }
             (Event::Change(change), Role::Client) => self.change(change).await?,
-            (Event::Drained(number), Role::Client) => self.write(Message::Close(number)).await?,
+            (Event::Drained(number), Role::Client) => self.write_close(number, None).await?,
             _ => return Err(SessionError::Unexpected),
         }
         Ok(())
@@ -97,14 +106,22 @@ impl Session {
                 self.changes.unanswered.insert(number, (tunnel, answer));
                 self.write(Message::Open(request)).await?;
             }
-            Change::Close(number, drain) => self.close(number, drain).await?,
+            Change::Close(number, drain, closed) => {
+                self.close(number, drain, Some(closed)).await?;
+            }
         }
         Ok(())
     }
 
     /// Closes a tunnel: no new flows, and so long for those that are open. Where this side listens,
-    /// the server hears of it when they are over, for until then streams may be under way to it.
-    async fn close(&mut self, number: u32, drain: Duration) -> Result<(), SessionError> {
+    /// the server hears of it when they are over, for until then streams may be under way to it; where
+    /// the server does, `closed` is told when it does not any more.
+    async fn close(
+        &mut self,
+        number: u32,
+        drain: Duration,
+        closed: Option<oneshot::Sender<()>>,
+    ) -> Result<(), SessionError> {
         if let Some(lane) = self.opener.shared().lanes.close(number) {
             self.changes.drain(number, lane, drain);
             return Ok(());
@@ -118,6 +135,16 @@ impl Session {
                 dialed.close();
             });
         }
+        self.write_close(number, closed).await
+    }
+
+    /// Has the server close a tunnel, and tell `closed` when that is done.
+    async fn write_close(
+        &mut self,
+        number: u32,
+        closed: Option<oneshot::Sender<()>>,
+    ) -> Result<(), SessionError> {
+        self.changes.closing.insert(number, closed);
         self.write(Message::Close(number)).await
     }
 
@@ -132,7 +159,7 @@ impl Session {
         let open = granted.is_ok();
         // Nobody waits for it any more.
         if answer.send(granted).is_err() && open {
-            self.close(number, Duration::ZERO).await?;
+            self.close(number, Duration::ZERO, None).await?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::control::Control;
 use super::guest::Guest;
 use super::succession::Inheritance;
-use super::{Instance, Local, Role, Session, SessionError};
+use super::{Instance, Local, NotGiven, Role, Session, SessionError};
 use crate::access::{Access, Held, Identity, is_bench};
 use crate::audit;
 use crate::connector;
@@ -202,13 +202,14 @@ impl Newcomer {
             make_room.make().await;
             opened = self.open(metrics, (&ports, &mut inheritance)).await;
         }
-        let tunnels = self.tunnels.iter().map(Request::to_string);
-        let refused: Vec<_> = opened
-            .grants
-            .iter()
-            .zip(tunnels)
-            .filter_map(|(grant, tunnel)| match grant {
-                Grant::Refused(why) => Some((tunnel, why.clone())),
+        let answers = opened.grants.iter().zip(&self.tunnels);
+        let refused: Vec<_> = answers
+            .filter_map(|(grant, request)| match grant {
+                Grant::Refused(why) => Some(NotGiven {
+                    number: request.number,
+                    tunnel: request.to_string(),
+                    why: why.clone(),
+                }),
                 _ => None,
             })
             .collect();
@@ -250,10 +251,11 @@ impl Newcomer {
     }
 
     /// Tells a client what it does not get, and lets it go.
-    async fn dismiss(mut self, answer: &Message, refused: Vec<(String, String)>) -> SessionError {
+    async fn dismiss(mut self, answer: &Message, refused: Vec<NotGiven>) -> SessionError {
         let from = self.connection.remote_address();
-        for (tunnel, why) in &refused {
-            audit::denied(self.identity.name(), from, tunnel, why);
+        for NotGiven { tunnel, why, .. } in &refused {
+            let identity = &self.identity;
+            identity.tell_denial(|| audit::denied(identity.name(), from, tunnel, why));
         }
         if let Err(e) = self.control.write(answer).await {
             return e;

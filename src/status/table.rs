@@ -40,6 +40,11 @@ impl fmt::Display for Snapshot {
             });
             write!(f, "\n{}", table(&head, rows.collect()))?;
         }
+        for tunnel in &self.tunnels {
+            if let Some(why) = &tunnel.refused {
+                writeln!(f, "\n{}: refused, and tried again: {why}", tunnel.tunnel)?;
+            }
+        }
         let tunnels = self.tunnels.iter();
         let failed = tunnels.filter_map(|t| Some((t.tunnel.as_str(), t.last_error.as_ref()?)));
         let errors = failed.chain(self.errors.iter().map(|e| ("", e)));
@@ -95,9 +100,10 @@ impl Session {
 }
 
 fn tunnel_row(tunnel: &Tunnel) -> Vec<String> {
-    let at = match tunnel.listening.is_empty() {
-        true => "-".to_owned(),
-        false => tunnel.listening.join(" "),
+    let at = match (tunnel.listening.join(" "), &tunnel.refused) {
+        (at, Some(_)) => format!("{at} (refused)").trim_start().to_owned(),
+        (at, None) if at.is_empty() => "-".to_owned(),
+        (at, None) => at,
     };
     vec![
         tunnel.tunnel.clone(),

@@ -1,11 +1,12 @@
 //! Balancers that are not ours in front of two servers, as examples/ha has them.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::harness::link::say;
+use crate::harness::sockets::steady_port;
 use crate::harness::web::{curl, in_path, nginx};
 use crate::harness::{DEADLINE, Program, Signal, Site, is_installed};
 
@@ -59,7 +60,7 @@ fn a_server_is_killed_under_load(
     let client = site.client(&a, &args);
     let entrances = addrs.map(|addr| client.addr(&format!("{addr} listens on ")));
 
-    let public = free_port();
+    let public = SocketAddr::from(([127, 0, 0, 1], steady_port()));
     let config = site.path("balancer.conf");
     std::fs::write(&config, for_test(example, public, entrances)).expect("a configuration");
     let _balancer = Program::start(&mut command(&config));
@@ -158,11 +159,6 @@ fn for_test(example: &str, public: SocketAddr, [a, b]: [SocketAddr; 2]) -> Strin
         assert!(text.contains(&here.to_string()), "{example}: {here}");
     }
     text
-}
-
-fn free_port() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address")
 }
 
 fn wrk(url: &str, time: &str) -> Command {

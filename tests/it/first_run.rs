@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use crate::harness::sockets::{Target, join};
+use crate::harness::sockets::{Target, join, steady_port};
 use crate::harness::{Program, Site, is_installed};
 
 const STATE: &str = ".local/state/rstun";
@@ -96,8 +96,13 @@ fn a_server_goes_with_its_terminal() {
         return;
     }
     let site = Site::new();
-    let mut script = on_a_terminal(&site, "rstun server --addr 127.0.0.1:0");
-    let program = Program::start(script.env("NO_COLOR", "1"));
+    let command = format!("rstun server --addr 127.0.0.1:{}", steady_port());
+    let script = on_a_terminal(&site, &command);
+    // The tests themselves may have been started by `nohup`.
+    let mut env = Command::new("env");
+    env.args(["--default-signal=HUP", "NO_COLOR=1"]);
+    env.arg(script.get_program()).args(script.get_args());
+    let program = Program::start(site.within(&mut env));
     let addr = program.server_addr();
     // A window is closed like that: what runs in it is told by SIGHUP.
     program.kill();

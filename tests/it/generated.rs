@@ -32,21 +32,37 @@ fn completions() {
 fn man_pages() {
     let mut command = rstun::cli::command().disable_help_subcommand(true);
     command.build();
-    let mut files = vec![page("rstun", command.clone())];
-    for subcommand in command.get_subcommands() {
-        let name = format!("rstun-{}", subcommand.get_name());
-        files.push(page(&name, subcommand.clone()));
-    }
+    let mut files = Vec::new();
+    pages("rstun", &command, &mut files);
     for (link, subcommand) in [("rstund", "server"), ("rstunc", "client")] {
         let subcommand = command.find_subcommand(subcommand).expect("a subcommand");
         let renamed = subcommand.clone().name(link).bin_name(link);
         files.push(page(link, renamed));
     }
     let named = |name: &str| files.iter().any(|(file, _)| file == name);
-    for command in ["server", "client", "keygen", "bench"] {
+    for command in ["server", "client", "keygen", "bench", "service-install"] {
         assert!(named(&format!("rstun-{command}.1")), "{command}");
     }
+    for (page, text) in &files {
+        let text = String::from_utf8_lossy(text).replace("\\-", "-");
+        let pages = text.lines().filter_map(|line| line.strip_suffix("(1)"));
+        for other in pages {
+            assert!(named(&format!("{other}.1")), "{page} names {other}(1)");
+        }
+    }
     assert_committed("man", &files);
+}
+
+/// The man page of a command, and those of all its subcommands.
+fn pages(name: &str, command: &Command, files: &mut Vec<Generated>) {
+    files.push(page(name, command.clone()));
+    for subcommand in command.get_subcommands() {
+        pages(
+            &format!("{name}-{}", subcommand.get_name()),
+            subcommand,
+            files,
+        );
+    }
 }
 
 /// The man page of a command, under a name of its own.
@@ -55,6 +71,7 @@ fn page(name: &str, command: Command) -> Generated {
     let mut page = Vec::new();
     clap_mangen::Man::new(command)
         .title(name)
+        .source(concat!("rstun ", env!("CARGO_PKG_VERSION")))
         .render(&mut page)
         .expect("a page in memory");
     (format!("{name}.1"), page)

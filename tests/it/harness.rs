@@ -17,6 +17,7 @@ pub(crate) mod link;
 pub(crate) mod load;
 pub(crate) mod nat;
 pub(crate) mod proxy;
+pub(crate) mod python;
 pub(crate) mod sockets;
 pub(crate) mod tunnel;
 pub(crate) mod web;
@@ -123,13 +124,14 @@ impl Site {
         Program::start(command).ended()
     }
 
-    /// `rstund` on a port of its choice at 127.0.0.1, with the site's keys and [`PASSWORD`], ready to
-    /// relay to `targets`.
+    /// `rstund` on some port of 127.0.0.1, with the site's keys and [`PASSWORD`], ready to relay to
+    /// `targets`.
     pub(crate) fn server(&self, targets: &[SocketAddr]) -> Program {
         self.server_with("127.0.0.1:0", targets, &[])
     }
 
-    /// As [`Site::server`], at `addr` and with more arguments.
+    /// As [`Site::server`], at `addr` and with more arguments. Port 0 is a steady one: nobody else is given it
+    /// between a server's end and the next one.
     pub(crate) fn server_with(
         &self,
         addr: impl Display,
@@ -137,7 +139,12 @@ impl Site {
         more: &[&str],
     ) -> Program {
         let mut command = self.command("rstund");
-        command.arg("--addr").arg(addr.to_string()).args(more);
+        let addr = addr.to_string();
+        let addr = match addr.strip_suffix(":0") {
+            Some(host) => format!("{host}:{}", sockets::steady_port()),
+            None => addr,
+        };
+        command.arg("--addr").arg(addr).args(more);
         command.args(["--password", PASSWORD]);
         command.args(["--cert", "certificate.der", "--key", "priv_key.der"]);
         for target in targets {
@@ -146,8 +153,7 @@ impl Site {
         Program::start(&mut command)
     }
 
-    /// As [`Site::server`], at an address where a server has been before. The client of another test may have
-    /// been given that port for its own in between, so this tries until it is free.
+    /// As [`Site::server`], at an address where a server has been before, as soon as that one has let go of it.
     pub(crate) fn server_again(&self, addr: SocketAddr, targets: &[SocketAddr]) -> Program {
         self.server_again_with(addr, targets, &[])
     }

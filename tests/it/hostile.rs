@@ -5,15 +5,16 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::harness::python::python;
 use crate::harness::sockets::{Target, join};
 use crate::harness::tunnel::Mode;
-use crate::harness::{PASSWORD, Program, Site, is_installed};
+use crate::harness::{PASSWORD, Program, Site};
 
 /// Error codes of PROTOCOL.md's.
 const LOGIN_REFUSED: u64 = 1;
@@ -29,32 +30,6 @@ const STREAM_LIMIT_ERROR: u64 = 4;
 const FLAT: u64 = 16 << 20;
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hostile");
-
-/// A Python with aioquic, made on first use; none where that cannot be, unless it has to.
-fn python() -> Option<PathBuf> {
-    static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let make = || {
-        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("hostile");
-        let python = dir.join("bin/python");
-        let run = |command: &mut Command| {
-            let status = command.stdout(Stdio::null()).status();
-            status.is_ok_and(|status| status.success())
-        };
-        let usable = || run(Command::new(&python).args(["-c", "import aioquic"]));
-        let install = ["-m", "pip", "install", "-q", "aioquic==1.7.2"];
-        let made = is_installed("python3")
-            && (usable()
-                || run(Command::new("python3").args(["-m", "venv"]).arg(&dir))
-                    && run(Command::new(&python).args(install)));
-        let required = std::env::var_os("RSTUN_TEST_ALL").is_some();
-        assert!(made || !required, "there is no Python with aioquic");
-        if !made {
-            eprintln!("there is no Python with aioquic, nothing is shown");
-        }
-        made.then_some(python)
-    };
-    PYTHON.get_or_init(make).clone()
-}
 
 /// A server in hostile hands, which reaches a target that sends back what it gets.
 struct Scene {

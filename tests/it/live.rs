@@ -1,6 +1,8 @@
 //! `rstun tunnel` and `rstun stop`: what a person has a program do that runs.
 
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::net::UnixListener;
 
 use crate::harness::entries::By;
 use crate::harness::load::{self, Transfer};
@@ -312,4 +314,26 @@ fn it_has_to_be_clear_which_one_is_meant() {
     assert_eq!(ended.code, 1);
     assert!(ended.error().contains("--socket "), "{}", ended.stderr);
     tunnel.flow();
+}
+
+/// Which process it is says the kernel: another user's program could have root end any other one.
+#[test]
+fn a_program_is_not_another_because_it_says_so() {
+    let site = Site::new();
+    std::fs::create_dir(site.path("run/rstun")).expect("a directory");
+    site.set_mode("run/rstun", 0o700);
+    let socket = UnixListener::bind(site.path("run/rstun/client-1.sock")).expect("a socket");
+    let greeting = r#"{"version":2,"pid":1,"role":"client","servers":["here:1"],"trust":"any"}"#;
+    let greet = std::thread::spawn(move || {
+        let (mut caller, _) = socket.accept().expect("a caller");
+        writeln!(caller, "{greeting}").expect("a greeting");
+    });
+    let ended = rstun(&site, &["stop", "--pid", "1"]);
+    assert_eq!(ended.code, 1);
+    let real = format!(
+        "none of those that are running here: {} (client",
+        std::process::id()
+    );
+    assert!(ended.error().contains(&real), "{}", ended.stderr);
+    greet.join().expect("it was asked");
 }

@@ -47,12 +47,15 @@ mod least_privilege;
 #[cfg(target_os = "linux")]
 mod limits;
 mod live;
+#[cfg(target_os = "linux")]
+mod live_screen;
 mod logs;
 #[cfg(target_os = "linux")]
 mod lossy;
 #[cfg(target_os = "linux")]
 mod memory;
 mod modes;
+mod orders;
 #[cfg(target_os = "linux")]
 mod outage;
 mod packaging;
@@ -60,6 +63,7 @@ mod password;
 mod proxy_clients;
 mod proxy_header;
 mod ranges;
+mod rations;
 mod readme;
 #[cfg(target_os = "linux")]
 mod rebinding;
@@ -67,6 +71,7 @@ mod reconnect;
 #[cfg(target_os = "linux")]
 mod reconnects;
 mod refusals;
+mod refused_later;
 mod reload;
 mod servers;
 #[cfg(target_os = "linux")]
@@ -76,6 +81,7 @@ mod settings;
 mod shedding;
 mod socks5;
 mod socks5_udp;
+mod status_schema;
 mod strangers;
 #[cfg(target_os = "linux")]
 mod systemd;

@@ -1,8 +1,8 @@
 //! The client keeps trying: a server that is killed, told to end, or not there yet.
 
-use std::net::UdpSocket;
+use std::net::SocketAddr;
 
-use crate::harness::sockets::{Target, assert_reset, assert_turned_away, join};
+use crate::harness::sockets::{Target, assert_reset, assert_turned_away, join, steady_port};
 use crate::harness::tunnel::{Mode, Tunnel, in_both_modes};
 use crate::harness::{Signal, Site};
 
@@ -91,9 +91,7 @@ fn server_terminated_in_mid_run(mode: Mode) {
 fn server_not_there_yet(mode: Mode) {
     let site = Site::new();
     let target = Target::new();
-    let place = UdpSocket::bind("127.0.0.1:0").expect("a free port");
-    let server_addr = place.local_addr().expect("an address");
-    drop(place);
+    let server_addr = SocketAddr::from(([127, 0, 0, 1], steady_port()));
     let args = mode.args(target.addr());
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let client = site.client(server_addr, &args);

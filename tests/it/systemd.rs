@@ -6,7 +6,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::harness::sockets::{Target, join};
+use crate::harness::sockets::{Target, join, steady_port};
 use crate::harness::tunnel::Mode;
 use crate::harness::{DEADLINE, PASSWORD, Program, Signal, Site};
 
@@ -84,7 +84,7 @@ fn a_client_says_how_things_are() {
     let (site, target) = (Site::new(), Target::new());
     let manager = Manager::new(&site);
     // Nobody is there at first.
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let socket = UdpSocket::bind(("127.0.0.1", steady_port())).expect("a port");
     let addr = socket.local_addr().expect("its address");
     let mut command = site.command("rstunc");
     command.env("NOTIFY_SOCKET", site.path("notify"));
@@ -147,7 +147,7 @@ fn activated_at(site: &Site, socket: impl Into<OwnedFd>, addr: &str) -> Program 
 #[test]
 fn a_socket_that_is_passed_is_served() {
     let (site, target) = (Site::new(), Target::new());
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let socket = UdpSocket::bind(("127.0.0.1", steady_port())).expect("a port");
     let addr: SocketAddr = socket.local_addr().expect("its address");
     let server = activated(&site, socket);
     assert_eq!(server.server_addr(), addr);
@@ -173,7 +173,7 @@ fn a_socket_of_no_use_is_an_error() {
 #[test]
 fn a_range_of_ports_is_not_for_one_socket() {
     let site = Site::new();
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let socket = UdpSocket::bind(("127.0.0.1", steady_port())).expect("a port");
     let ended = activated_at(&site, socket, "127.0.0.1:6060-6062").ended();
     assert_eq!(ended.code, 1, "{}", ended.stderr);
     assert!(ended.error().contains("--addr"), "{}", ended.stderr);

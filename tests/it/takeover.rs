@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::entries::By;
 use crate::harness::nat::Nat;
-use crate::harness::sockets::{Target, assert_joined, join};
+use crate::harness::sockets::{Target, assert_joined, join, steady_port};
 use crate::harness::tunnel::Mode;
 use crate::harness::{PASSWORD, Program, Site};
 
@@ -79,7 +79,7 @@ fn a_killed_client_gets_its_udp_port_back() {
         false => site.client_as(addr, "one", By::Key, &["-R", mapping]),
     };
     for by_password in [false, true] {
-        let client = start(by_password, "9^udp://127.0.0.1:0");
+        let client = start(by_password, &format!("9^udp://127.0.0.1:{}", steady_port()));
         let port = client.addr("the server listens on ");
         let another = start(!by_password, &format!("9^udp://{port}")).ended();
         assert!(another.error().contains("taken"), "{}", another.stderr);

@@ -1,23 +1,13 @@
 //! UDP as programs use it: a DNS server, iperf3 and WireGuard.
 
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, UdpSocket};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-#[cfg(target_os = "linux")]
 use crate::harness::link::{Link, say};
+#[cfg(target_os = "linux")]
+use crate::harness::sockets::steady_port;
 use crate::harness::{Ended, PASSWORD, Program, Site, is_installed};
-
-/// A port of 127.0.0.1 that is free for TCP and for UDP.
-fn free_port() -> u16 {
-    loop {
-        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = tcp.local_addr().expect("an address").port();
-        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
-}
 
 fn program(name: &str) -> Command {
     let mut command = Command::new(name);
@@ -58,7 +48,7 @@ fn a_dns_server() {
     if !is_installed("dig") || !is_installed("dnsmasq") {
         return;
     }
-    let (from, to) = (free_port(), free_port());
+    let (from, to) = (steady_port(), steady_port());
     let mut dnsmasq = program("dnsmasq");
     dnsmasq.args(["-d", "-C", "/dev/null", "--no-resolv", "--no-hosts"]);
     dnsmasq.args([
@@ -93,7 +83,7 @@ fn iperf3_both_ways() {
     if !is_installed("iperf3") {
         return;
     }
-    let (from, to) = (free_port(), free_port());
+    let (from, to) = (steady_port(), steady_port());
     let mut server = program("iperf3");
     server.args([
         "-s",

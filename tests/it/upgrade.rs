@@ -1,10 +1,12 @@
 //! A server that is replaced by a new process while it serves (SIGUSR2): nobody is refused, and what is open goes on.
 
 use std::fs;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
-use crate::harness::sockets::{Target, assert_joined, join};
+use crate::harness::sockets::{Target, assert_joined, join, receive, receive_all, send, visit};
 use crate::harness::tunnel::{Mode, Tunnel, in_both_modes};
 use crate::harness::web::{in_path, nginx};
 use crate::harness::{DEADLINE, PASSWORD, Program, Signal, Site, is_installed};
@@ -151,4 +153,112 @@ fn the_new_process_is_of_the_new_file() {
     }
     let entrance = client.nth_addr(2, &Mode::In.announcement(target.addr()));
     join(entrance, &target);
+}
+
+/// Says that it hangs when it is offered what clients listen on.
+const HANGS: &str = r#"#!/usr/bin/env python3
+import socket, time
+server = socket.socket(fileno=0)
+while offer := server.recv(65536):
+    if b'"all"' in offer or b'"port"' in offer:
+        print("it hangs", flush=True)
+        time.sleep(600)
+    server.send(b'{"taken":true}\n')
+"#;
+
+/// A process that takes its time to take over keeps nobody out.
+#[test]
+fn a_process_that_hangs_keeps_nobody_waiting() {
+    if !is_installed("python3") {
+        return;
+    }
+    let tunnel = Tunnel::new(Mode::In);
+    fs::remove_file(tunnel.site.path("rstund")).expect("the binary gone");
+    tunnel.site.write("rstund", HANGS);
+    tunnel.site.set_mode("rstund", 0o700);
+    tunnel.server.signal(Signal::Replace);
+    tunnel.server.line("it hangs");
+    let begun = Instant::now();
+    let args = Mode::Out.args(tunnel.target.addr());
+    let other = tunnel
+        .site
+        .client(tunnel.server_addr, &args.each_ref().map(String::as_str));
+    let entrance = other.entrance(&Mode::Out.announcement(tunnel.target.addr()));
+    join(entrance, &tunnel.target);
+    // It is waited for 20 s.
+    assert!(begun.elapsed() < Duration::from_secs(10), "{begun:?}");
+    tunnel.flow();
+    let process = tunnel.server.successors()[0];
+    let kill = Command::new("kill")
+        .args(["-9", &process.to_string()])
+        .status();
+    assert!(kill.expect("kill").success());
+    tunnel
+        .server
+        .line("no process takes this one's place, which goes on");
+    tunnel.flow();
+}
+
+/// Asks for something by HTTP on a connection, and returns the whole answer once that is there.
+fn get(connection: &TcpStream, path: &str, head: &str) -> String {
+    send(
+        connection,
+        format!("GET {path} HTTP/1.1\r\nhost: here\r\n{head}\r\n"),
+    );
+    let mut answer = String::new();
+    let length = |answer: &str| {
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let (_, length) = head.split_once("content-length: ")?;
+        let length: usize = length.lines().next()?.parse().ok()?;
+        Some((length, body.len()))
+    };
+    while length(&answer).is_none_or(|(length, so_far)| so_far < length) {
+        answer += &String::from_utf8_lossy(&receive(connection, 1));
+    }
+    answer
+}
+
+/// While the old process still has flows it is the new one that says how the server is.
+#[test]
+fn the_new_process_alone_answers_by_http() {
+    let port = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let web = port.local_addr().expect("an address");
+    drop(port);
+    let args = ["--metrics", &web.to_string()];
+    let tunnel = Tunnel::with_server(Mode::In, &args, &["--drain", "600"]);
+    let _flow = tunnel.flow();
+    let token = tunnel.site.read(".local/state/rstun/metrics-token");
+    let token = String::from_utf8_lossy(&token).trim().to_owned();
+    let token = format!("authorization: Bearer {token}\r\n");
+    let process = |connection: &TcpStream| {
+        let answer = get(connection, "/status.json", &token);
+        let (_, json) = answer.split_once("\r\n\r\n").expect("a body");
+        let status: serde_json::Value = serde_json::from_str(json).expect("a status");
+        status["pid"].as_u64().expect("a number")
+    };
+    let [asked, silent] = [(); 2].map(|()| visit(web));
+    assert_eq!(process(&asked), u64::from(tunnel.server.id()));
+    tunnel.server.signal(Signal::Replace);
+    tunnel.server.line("serves new clients from now on");
+    // Those who were there before are let go: after their answer, if they wait for one.
+    assert_eq!(receive_all(&asked), b"");
+    assert_eq!(process(&silent), u64::from(tunnel.server.id()));
+    assert_eq!(receive_all(&silent), b"");
+    let successor = tunnel.server.successors()[0];
+    for _ in 0..20 {
+        assert_eq!(process(&visit(web)), u64::from(successor));
+    }
+    assert_eq!(
+        tunnel.server.count("the process before this one has ended"),
+        0
+    );
+}
+
+/// Only servers are replaced, and a client that is asked to is none the worse.
+#[test]
+fn a_client_says_that_it_is_none() {
+    let tunnel = Tunnel::new(Mode::Out);
+    tunnel.client.signal(Signal::Replace);
+    tunnel.client.line("SIGUSR2 is for servers");
+    tunnel.flow();
 }

@@ -135,36 +135,6 @@ fn status_counts_bytes_and_flows_on_both_sides() {
 }
 
 #[test]
-fn every_field_is_documented() {
-    let watched = Watched::new(Mode::Out);
-    let json = watched.json("server", |json| json["tunnels"][0]["flows_total"] == 2);
-    let docs = include_str!("../../docs/monitoring.md");
-    let mut names = BTreeSet::new();
-    fields(&json, &mut names);
-    assert!(names.len() > 30, "{names:?}");
-    // What is counted by kind is documented with the metrics.
-    for name in names {
-        let kind = |counts: &Value| counts.get(&name).is_some();
-        let mut counters = json["counters"].as_object().expect("counters").values();
-        match counters.any(kind) {
-            true => assert!(docs.contains(&name), "{name}"),
-            false => assert!(docs.contains(&format!("`{name}`")), "{name}"),
-        }
-    }
-}
-
-fn fields(json: &Value, names: &mut BTreeSet<String>) {
-    match json {
-        Value::Object(object) => object.iter().for_each(|(name, value)| {
-            names.insert(name.clone());
-            fields(value, names);
-        }),
-        Value::Array(values) => values.iter().for_each(|value| fields(value, names)),
-        _ => {}
-    }
-}
-
-#[test]
 fn metrics_are_what_prometheus_reads_and_the_dashboard_names() {
     let watched = Watched::new(Mode::In);
     let token = watched.token();

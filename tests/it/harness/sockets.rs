@@ -1,12 +1,31 @@
 //! Visitors, targets, and the ways a TCP connection can end.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::DEADLINE;
+
+/// A port that is free for TCP and for UDP, and that nobody else is given by chance: it is below those that
+/// systems choose from when they are asked for any.
+pub(crate) fn steady_port() -> u16 {
+    const FIRST: u16 = 10_000;
+    const COUNT: u32 = 20_000;
+    // Two runs on one machine begin at different places.
+    static NEXT: LazyLock<AtomicU32> =
+        LazyLock::new(|| AtomicU32::new(std::process::id().wrapping_mul(1009)));
+    let is_free = |port: &u16| {
+        let any = (Ipv4Addr::UNSPECIFIED, *port);
+        TcpListener::bind(any).is_ok() && UdpSocket::bind(any).is_ok()
+    };
+    let ports = (0..COUNT).map(|_| FIRST + (NEXT.fetch_add(1, Ordering::Relaxed) % COUNT) as u16);
+    let mut free = ports.filter(is_free);
+    free.next().expect("a free port")
+}
 
 /// A TCP service in the test's own hands.
 pub(crate) struct Target(TcpListener);

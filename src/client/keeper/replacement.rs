@@ -1,0 +1,87 @@
+//! What takes the place of a session that goes on: one over a connection that is heard, or one by QUIC.
+
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+use tracing::debug;
+
+use super::super::backoff::Backoff;
+use super::{Begun, Keeper};
+use crate::config::Ways;
+use crate::session::{Former, Opener, SessionError};
+use crate::transport::{CloseCode, Connection, Transport};
+
+/// Head start of a connection that was out of hearing over one made since: the older has the flows. It
+/// is looked at each second whether it is heard.
+const SECOND_CHANCE: Duration = Duration::from_millis(2200);
+
+/// The same over one by TCP, which says nothing of whether the older one's UDP gets through again: a look,
+/// and the answer to a probe before it.
+const SECOND_CHANCE_OVER_TCP: Duration = Duration::from_millis(1500);
+
+/// Time between attempts to connect beside a connection that is out of hearing.
+const ANOTHER_TRY: Duration = Duration::from_secs(1);
+
+/// First and longest wait between attempts to go back to QUIC from TCP.
+const FIRST_RETURN: Duration = Duration::from_secs(5);
+const LONGEST_RETURN: Duration = Duration::from_secs(300);
+
+impl Keeper {
+    /// Waits for a connection to take the place of one that is out of hearing. Cancel-safe.
+    pub(super) async fn replacement(&self, opener: &Opener) -> Connection {
+        tokio::select! {
+            connection = self.other_connection(opener) => connection,
+            () = opener.draining() => std::future::pending().await,
+        }
+    }
+
+    /// Logs in by QUIC as soon as that works, where the session so far goes by TCP though it need not. The
+    /// server hands to the new session what it listens on. Cancel-safe.
+    pub(super) async fn back_to_quic(&self, opener: &Opener) -> Result<Begun, SessionError> {
+        let ways = &self.upstream.ways;
+        if opener.describe().transport == Transport::Quic || !ways.quic {
+            return std::future::pending().await;
+        }
+        let ways = Ways {
+            quic: true,
+            tcp: None,
+        };
+        let mut backoff = Backoff::between(FIRST_RETURN, LONGEST_RETURN);
+        loop {
+            sleep(backoff.wait(fastrand::f64())).await;
+            if opener.is_deaf() || !opener.is_open() {
+                continue;
+            }
+            match self.connect_by(&ways).await {
+                Ok(connection) => {
+                    return self.log_in(Some(connection), Former::Retires, true).await;
+                }
+                Err(e) => debug!("no QUIC yet to {}: {e}", self.upstream.addr),
+            }
+        }
+    }
+
+    pub(super) async fn other_connection(&self, opener: &Opener) -> Connection {
+        loop {
+            opener.deaf(true).await;
+            match self.connect().await {
+                Ok(connection) => {
+                    // The way is open, so the older one is heard too if it lives.
+                    opener.probe();
+                    let chance = match connection.describe().transport {
+                        Transport::Quic => SECOND_CHANCE,
+                        Transport::Tcp => SECOND_CHANCE_OVER_TCP,
+                    };
+                    if timeout(chance, opener.deaf(false)).await.is_err() {
+                        return connection;
+                    }
+                    connection.close(CloseCode::Done, "not needed").await;
+                }
+                Err(e) => {
+                    debug!("no other connection to {}: {e}", self.upstream.addr);
+                    sleep(ANOTHER_TRY).await;
+                }
+            }
+        }
+    }
+}
