@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio_util::either::Either;
 
 use super::{ResetCode, StreamError, quic, tcp};
+use crate::memory::Kept;
 
 /// The half that bytes go out through. Dropped before its end it breaks the flow.
 #[derive(Debug)]
@@ -129,6 +131,14 @@ impl Receiver {
         match self {
             Self::Quic(inner) => inner.poll_wait(cx),
             Self::Tcp(inner) => inner.poll_wait(cx),
+        }
+    }
+
+    /// What the flow keeps in memory, of which this half counts itself what has come.
+    pub fn kept(&self) -> &Arc<Kept> {
+        match self {
+            Self::Quic(inner) => inner.kept(),
+            Self::Tcp(inner) => inner.kept(),
         }
     }
 

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::credit::Credit;
 use super::reassembly::Reassembly;
+use crate::memory::Kept;
 use crate::transport::credit::{Allowance, FIRST_WINDOW, SETTLED, Window};
 use crate::transport::{ResetCode, StreamError};
 
@@ -215,6 +216,9 @@ impl Receiver {
 
     /// The same, by polling.
     pub fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, StreamError>> {
+        if self.window.kept().poll_cut(cx).is_ready() {
+            return Poll::Ready(Err(StreamError::Cut));
+        }
         let before = self.ready.len();
         loop {
             let chunk = pin!(self.inner.read_chunk(usize::MAX, false)).poll(cx);
@@ -225,6 +229,7 @@ impl Receiver {
                         self.stop(ResetCode::Broken);
                         return Poll::Ready(Err(StreamError::Reset(ResetCode::Broken)));
                     }
+                    self.window.kept().arrive(chunk.bytes.len());
                     let ready = &mut self.ready;
                     self.reassembly
                         .accept(chunk.offset, chunk.bytes, |piece| ready.push_back(piece));
@@ -246,6 +251,11 @@ impl Receiver {
                 }
             };
         }
+    }
+
+    /// What the flow keeps in memory.
+    pub fn kept(&self) -> &Arc<Kept> {
+        self.window.kept()
     }
 
     /// Waits until the flow is broken; for ever if it ends. Cancel-safe.

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use tokio_util::sync::PollSemaphore;
 
 use super::mux::Mux;
+use crate::memory::Kept;
 use crate::transport::credit::{Allowance, FIRST_WINDOW, SETTLED, Window};
 use crate::transport::{ResetCode, StreamError};
 
@@ -230,12 +231,23 @@ impl Receiver {
         if self.mux.is_over() {
             return Poll::Ready(Err(StreamError::Lost));
         }
+        if self.window.kept().poll_cut(cx).is_ready() {
+            return Poll::Ready(Err(StreamError::Cut));
+        }
+        let before = self.ready.len();
         let ready = &mut self.ready;
         let polled = self.mux.with(self.id, |s| s.incoming.poll(cx, ready));
         let broken = StreamError::Reset(ResetCode::Broken);
         let polled = ready!(polled.unwrap_or(Poll::Ready(Err(broken))));
         self.ended = matches!(polled, Ok(false));
+        let arrived = self.ready.range(before..).map(Bytes::len).sum();
+        self.window.kept().arrive(arrived);
         Poll::Ready(polled)
+    }
+
+    /// What the flow keeps in memory.
+    pub fn kept(&self) -> &Arc<Kept> {
+        self.window.kept()
     }
 
     /// Waits until the flow is broken; for ever if it ends. Cancel-safe.
