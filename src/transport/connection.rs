@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::{CloseCode, Description, Lost, Receiver, Sender, Stats};
 use super::{quic, tcp};
+use crate::memory::Account;
 use crate::tls::Fingerprint;
 
 /// An encrypted connection to a peer. Clones are the same connection.
@@ -174,6 +175,14 @@ impl Connection {
         match self {
             Self::Quic(inner) => inner.heard(),
             Self::Tcp(inner) => inner.heard(),
+        }
+    }
+
+    /// What its flows keep in memory.
+    pub fn account(&self) -> &Account {
+        match self {
+            Self::Quic(inner) => inner.account(),
+            Self::Tcp(inner) => inner.account(),
         }
     }
 

@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::future::{Future, pending, poll_fn};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio_util::either::Either;
 
 use super::{ResetCode, StreamError, quic, tcp};
+use crate::memory::Kept;
 
 /// The half that bytes go out through. Dropped before its end it breaks the flow.
 #[derive(Debug)]
@@ -154,6 +156,9 @@ impl Receiver {
 
     /// The same, by polling.
     pub fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, StreamError>> {
+        if self.kept().poll_cut(cx).is_ready() {
+            return Poll::Ready(Err(StreamError::Cut));
+        }
         let waited = match &mut self.inner {
             Incoming::Quic(inner) => inner.poll_wait(cx, &mut self.ready),
             Incoming::Tcp(inner) => inner.poll_wait(cx, &mut self.ready),
@@ -163,6 +168,14 @@ impl Receiver {
             self.ready = VecDeque::new();
         }
         waited
+    }
+
+    /// What the flow keeps in memory, of which this half counts itself what has come.
+    pub fn kept(&self) -> &Arc<Kept> {
+        match &self.inner {
+            Incoming::Quic(inner) => inner.kept(),
+            Incoming::Tcp(inner) => inner.kept(),
+        }
     }
 
     /// Waits until the flow is broken; for ever if it ends. Cancel-safe.

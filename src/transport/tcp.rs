@@ -34,6 +34,7 @@ use tracing::debug;
 use self::mux::Mux;
 use self::streams::Side;
 use super::{CloseCode, Description, EXPORTER_LABEL, GOODBYE, Lost, Stats, Transport, Tuning};
+use crate::memory::Account;
 use crate::tls::Fingerprint;
 
 pub use proxy::{NoProxy, Proxy};
@@ -361,6 +362,11 @@ impl Connection {
     /// How often something has come from the peer so far.
     pub fn heard(&self) -> u64 {
         self.mux.heard()
+    }
+
+    /// What its flows keep in memory.
+    pub fn account(&self) -> &Account {
+        self.mux.growth.account()
     }
 
     /// Waits for the end of the connection, and tells its reason. Cancel-safe.

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::credit::Credit;
 use super::reassembly::Reassembly;
+use crate::memory::Kept;
 use crate::transport::credit::{Allowance, FIRST_WINDOW, SETTLED, Window};
 use crate::transport::{ResetCode, StreamError};
 
@@ -196,6 +197,7 @@ impl Receiver {
                         self.stop(ResetCode::Broken);
                         return Poll::Ready(Err(StreamError::Reset(ResetCode::Broken)));
                     }
+                    self.window.kept().arrive(chunk.bytes.len());
                     self.reassembly
                         .accept(chunk.offset, chunk.bytes, |piece| ready.push_back(piece));
                     continue;
@@ -210,6 +212,11 @@ impl Receiver {
                 None => Poll::Pending,
             };
         }
+    }
+
+    /// What the flow keeps in memory.
+    pub fn kept(&self) -> &Arc<Kept> {
+        self.window.kept()
     }
 
     /// Notes that so many bytes have gone on, so that the sender may send more.

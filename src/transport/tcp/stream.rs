@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use tokio_util::sync::PollSemaphore;
 
 use super::mux::Mux;
+use crate::memory::Kept;
 use crate::transport::credit::{Allowance, FIRST_WINDOW, SETTLED, Window};
 use crate::transport::{ResetCode, StreamError};
 
@@ -204,11 +205,19 @@ impl Receiver {
         if self.mux.is_over() {
             return Poll::Ready(Err(StreamError::Lost));
         }
+        let before = ready.len();
         let polled = self.mux.with(self.id, |s| s.incoming.poll(cx, ready));
         let broken = StreamError::Reset(ResetCode::Broken);
         let polled = ready!(polled.unwrap_or(Poll::Ready(Err(broken))));
         self.ended = matches!(polled, Ok(false));
+        let arrived = ready.range(before..).map(Bytes::len).sum();
+        self.window.kept().arrive(arrived);
         Poll::Ready(polled)
+    }
+
+    /// What the flow keeps in memory.
+    pub fn kept(&self) -> &Arc<Kept> {
+        self.window.kept()
     }
 
     /// Notes that so many bytes have gone on, so that the sender may send more.
