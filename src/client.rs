@@ -9,6 +9,7 @@ mod entry;
 mod failover;
 mod keeper;
 mod servers;
+mod terms;
 mod tunnels;
 mod visitors;
 
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 #[cfg(unix)]
 use self::callers::Desk;
 use self::servers::Servers;
+use self::terms::Terms;
 use self::tunnels::{Changed, Order, Tunnels};
 use crate::config::{ClientConfig, Source};
 #[cfg(unix)]
@@ -63,6 +65,7 @@ pub struct Client {
     config: ClientConfig,
     tunnels: Tunnels,
     orders: mpsc::Sender<Order>,
+    terms: watch::Sender<Arc<Terms>>,
     #[cfg(unix)]
     control: Option<(ControlSocket, Desk)>,
     stop: CancellationToken,
@@ -84,11 +87,13 @@ impl Client {
         let greeting = greeting(&config);
         let status = Observed::new(Role::Client, metrics, stop.clone());
         let web = Web::bind(&config.web, false)?;
-        let servers = Servers::new(config.clone(), &tunnels.book(), stop.clone(), &account)?;
+        let terms = watch::Sender::new(Terms::new(&config)?);
+        let (book, current) = (tunnels.book(), terms.subscribe());
+        let servers = Servers::new(config.clone(), &book, &current, stop.clone(), &account);
         #[cfg(unix)]
         let desk = Desk::new(
             servers.session(),
-            (orders.clone(), tunnels.book()),
+            (orders.clone(), book),
             &stop,
             drain,
             status.clone(),
@@ -99,6 +104,7 @@ impl Client {
             status,
             web,
             orders,
+            terms,
             #[cfg(unix)]
             control: greeting
                 .and_then(ControlSocket::bind)
@@ -132,10 +138,9 @@ impl Client {
         let mut tasks = JoinSet::new();
         tasks.spawn(self.tunnels.run(self.servers.session(), self.stop.clone()));
         if let Some(source) = source {
-            let (mut current, orders) = (self.config, self.orders);
-            tasks.spawn(
-                occasions.follow(async move || reread(&source, &mut current, &orders).await),
-            );
+            let (mut current, orders, terms) = (self.config, self.orders, self.terms);
+            let reread = async move || reread(&source, &mut current, &orders, &terms).await;
+            tasks.spawn(occasions.follow(reread));
         }
         #[cfg(unix)]
         if let Some((control, desk)) = self.control {
@@ -164,15 +169,20 @@ impl Client {
     }
 }
 
-/// Reads the configuration again, and goes over to its tunnels. Returns what has changed.
+/// Reads the configuration again, and goes over to its tunnels and to what logins are made by. Returns
+/// what has changed.
 async fn reread(
     source: &Source,
     current: &mut ClientConfig,
     orders: &mpsc::Sender<Order>,
+    terms: &watch::Sender<Arc<Terms>>,
 ) -> Result<Vec<String>> {
     let source = source.clone();
     let new = reload::read(move || source.client()).await?;
     let changes = current.changes(&new);
+    if changes.login {
+        terms.send_replace(Terms::new(&new)?);
+    }
     let (answer, answered) = oneshot::channel();
     let order = Order::Change(changes.gone, changes.new, answer);
     orders.send(order).await.context(ENDING)?;
@@ -193,8 +203,8 @@ async fn reread(
 /// be found.
 #[cfg(unix)]
 fn greeting(config: &ClientConfig) -> Option<Greeting> {
-    // All are trusted by the same.
-    let trust = &config.servers.first()?.trust;
     let addrs = config.servers.iter().map(|server| &server.addr);
-    config.control.then(|| Greeting::client(addrs, trust))
+    config
+        .control
+        .then(|| Greeting::client(addrs, config.trust()))
 }

@@ -185,6 +185,12 @@ pub struct ClientConfig {
 }
 
 impl ClientConfig {
+    /// What all of its servers are trusted by.
+    pub fn trust(&self) -> &Trust {
+        // There is at least one.
+        &self.servers[0].trust
+    }
+
     /// Completes and checks what was typed.
     pub fn new(mut flags: ClientFlags) -> Result<Self> {
         let ticket = flags.ticket.take();

@@ -7,15 +7,15 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
 use thiserror::Error;
 use tokio::task::yield_now;
 use tokio_util::io::poll_read_buf;
 
-use crate::memory;
+use crate::memory::Kept;
 use crate::metrics;
 use crate::pace::{Pace, Way};
 use crate::socket::{ReadHalf, Socket, WriteHalf};
@@ -37,9 +37,6 @@ pub enum Broken {
     /// The far side broke it, or is gone.
     #[error(transparent)]
     Remote(#[from] StreamError),
-    /// Its reader had stopped, and what waited for it was in the way.
-    #[error("cut, for memory is short and its reader has stopped")]
-    Cut,
 }
 
 /// By hand, for a source would be told a second time where an error is printed with its causes.
@@ -61,16 +58,18 @@ pub async fn relay(
     pace: Option<&Pace>,
     count: &metrics::Tunnel,
 ) -> Result<(), Broken> {
+    let kept = rx.kept().clone();
     let (mut local_read, local_write) = local.split();
     let outcome = tokio::select! {
         biased;
         outcome = async {
             tokio::try_join!(
-                upload(&mut local_read, &mut tx, pace, count),
+                upload(&mut local_read, &mut tx, pace, count, &kept),
                 download(&mut rx, &local_write, pace, count),
             )
         } => outcome,
         error = local_write.failure() => Err(error.into()),
+        () = kept.cut() => Err(StreamError::Cut.into()),
     };
     match outcome {
         Ok(_) => {
@@ -91,6 +90,7 @@ async fn upload(
     tx: &mut Sender,
     pace: Option<&Pace>,
     count: &metrics::Tunnel,
+    kept: &Arc<Kept>,
 ) -> Result<(), Broken> {
     // The peer may give the flow up when there is nothing to send that would show it.
     let mut stopped = Box::pin(tx.stopped());
@@ -103,7 +103,7 @@ async fn upload(
         }
         let room = tokio::select! {
             biased;
-            room = tx.allowance() => room,
+            room = async { kept.room().await; tx.allowance().await } => room,
             Some(stop) = &mut stopped => return Err(stop.into()),
         };
         let most = size.min(room).min(pace.map_or(usize::MAX, Pace::most));
@@ -131,7 +131,7 @@ async fn upload(
                 Some(stop) = &mut stopped => return Err(stop.into()),
             }
         }
-        tx.write(chunk).await?;
+        tx.write(kept.hold(chunk)).await?;
         count.sent(n);
         if n == capacity {
             // There is more, and quinn takes it without waiting: let others have a turn.
@@ -173,13 +173,11 @@ async fn download(
     count: &metrics::Tunnel,
 ) -> Result<(), Broken> {
     let mut more = true;
-    let mut stopped = None;
     loop {
         while !rx.ready().is_empty() {
             let most = pace.map_or(usize::MAX, Pace::most);
             match write_some(local, rx.ready(), most) {
                 Ok(n) => {
-                    stopped = None;
                     advance(rx.ready(), n);
                     rx.taken(n);
                     count.received(n);
@@ -188,16 +186,11 @@ async fn download(
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    let before = rx.ready().len();
                     tokio::select! {
                         biased;
                         writable = local.writable() => writable?,
                         waited = rx.wait(), if more => more = waited?,
-                        () = memory::cut(*stopped.get_or_insert_with(Instant::now)) => {
-                            return Err(Broken::Cut);
-                        }
                     }
-                    memory::waits(rx.ready().len() - before);
                 }
                 Err(e) => return Err(e.into()),
             }

@@ -123,7 +123,7 @@ fn list(refused: &[NotGiven]) -> String {
 impl From<StreamError> for SessionError {
     fn from(error: StreamError) -> Self {
         match error {
-            StreamError::Lost => Self::Lost(Lost::Failed(error.to_string())),
+            StreamError::Lost | StreamError::Cut => Self::Lost(Lost::Failed(error.to_string())),
             StreamError::Reset(_) => Self::Unexpected,
         }
     }

@@ -275,6 +275,9 @@ pub enum StreamError {
     /// The peer broke the flow.
     #[error("{0}")]
     Reset(ResetCode),
+    /// Too much of the flow waited on this side.
+    #[error("cut, for memory is short and too much waited")]
+    Cut,
     /// The connection is gone, and all of its streams with it.
     #[error("the tunnel's connection was lost")]
     Lost,

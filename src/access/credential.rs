@@ -31,6 +31,18 @@ pub enum Credential {
 }
 
 impl Credential {
+    /// Whether this is the same.
+    pub fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Password(ours), Self::Password(theirs)) => ours.is(theirs),
+            (Self::Secret(name, ours), Self::Secret(another, theirs)) => {
+                name == another && ours.is(theirs)
+            }
+            (Self::Key(ours), Self::Key(theirs)) => ours.fingerprint() == theirs.fingerprint(),
+            _ => false,
+        }
+    }
+
     /// The key that is shown in the handshake, if it is one.
     pub fn key(&self) -> Option<&ClientIdentity> {
         match self {
@@ -241,6 +253,25 @@ mod tests {
             password("pencil").stored_key().to_string(),
             "4f58cf9ceadcbdbc83379f970031ff92e40d2e537fcfb5dc3c29df9b0c8168fc"
         );
+    }
+
+    #[test]
+    fn a_credential_is_the_same_in_all_of_its_parts() {
+        let all = |text| {
+            let secret = |name: &str| Credential::Secret(name.into(), password(text));
+            [
+                Credential::Password(password(text)),
+                secret("a"),
+                secret("b"),
+            ]
+        };
+        let (these, same, others) = (all("one"), all("one"), all("other"));
+        for (i, it) in these.iter().enumerate() {
+            for (j, same) in same.iter().enumerate() {
+                assert_eq!(it.is(same), i == j);
+            }
+            assert!(others.iter().all(|other| !it.is(other)));
+        }
     }
 
     #[test]

@@ -176,6 +176,16 @@ impl Failover {
         self.choose();
     }
 
+    /// A person has changed something, so that servers which refused us may not do so any more.
+    pub(super) fn forgive(&mut self, now: Instant) {
+        for server in &mut self.servers {
+            if let State::Refused(_) = server.state {
+                server.state = State::Away(now);
+                server.left = None;
+            }
+        }
+    }
+
     /// A server that was being stopped is gone, so that another may be there soon in its place.
     pub(super) fn gone(&mut self, i: usize, now: Instant, random: f64) {
         let server = &mut self.servers[i];

@@ -9,15 +9,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Result;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::entry::{Judge, Whereabouts};
+use super::terms::{Current, Terms};
 use super::tunnels::Book;
 use crate::config::{ClientConfig, Upstream};
 use crate::metrics::Account;
-use crate::session::{self, ALPN, Former, Instance, Opener, Session, SessionError, Summons};
+use crate::session::{self, Former, Instance, Opener, Session, SessionError, Summons};
 use crate::transport::{Connection, Lost};
 
 /// What connects to one server and carries sessions with it.
@@ -26,7 +26,7 @@ pub(super) struct Keeper {
     /// The server.
     pub(super) upstream: Upstream,
     config: Arc<ClientConfig>,
-    tls: Arc<rustls::ClientConfig>,
+    terms: Current,
     instance: Instance,
     /// The tunnels that there are to be.
     book: Book,
@@ -68,21 +68,21 @@ impl Keeper {
         upstream: Upstream,
         config: Arc<ClientConfig>,
         book: Book,
+        terms: Current,
         stop: CancellationToken,
         account: Arc<Account>,
-    ) -> Result<Self> {
-        let tls = upstream.trust.config(ALPN, config.credential.key())?;
-        Ok(Self {
+    ) -> Self {
+        Self {
             upstream,
             account,
             book,
             connected: Arc::default(),
             config,
-            tls: Arc::new(tls),
+            terms,
             instance: new_instance(),
             stop,
             retiring: TaskTracker::new(),
-        })
+        }
     }
 
     /// Waits, once stopped, for what is left of sessions that others have replaced.
@@ -147,15 +147,15 @@ impl Keeper {
     /// Runs a session to its end, and shows it for as long.
     async fn carry(
         &self,
-        Begun { session, open }: Begun,
+        begun: Begun,
         retire: &CancellationToken,
         tell: &mut impl FnMut(News),
     ) -> Ended {
         if self.connected.swap(true, Ordering::Relaxed) {
             self.account.metrics().reconnect();
         }
-        let _listed = session.list(&self.upstream.addr.to_string());
-        self.run(session, open, retire, tell).await
+        let _listed = begun.session.list(&self.upstream.addr.to_string());
+        self.run(begun, retire, tell).await
     }
 
     /// Keeps in mind why there is no session.
@@ -167,8 +167,11 @@ impl Keeper {
     /// before it is heard again, unless it takes no new flows any more.
     async fn run(
         &self,
-        session: Session,
-        open: Given,
+        Begun {
+            session,
+            open,
+            terms,
+        }: Begun,
         retire: &CancellationToken,
         tell: &mut impl FnMut(News),
     ) -> Ended {
@@ -185,7 +188,7 @@ impl Keeper {
             () = self.keep_to_the_book(&opener, open) => unreachable!("it never ends"),
             () = follow(&opener, tell) => unreachable!("it follows for ever"),
             connection = self.replacement(&opener) => connection,
-            moved = self.back_to_quic(&opener) => {
+            moved = self.another(&opener, &terms) => {
                 // Its flows go on where they are, and new ones do not wait for that.
                 summons.retire.cancel();
                 self.retiring.spawn(run);
@@ -209,6 +212,8 @@ impl Keeper {
 struct Begun {
     session: Session,
     open: Given,
+    /// What the login was made by.
+    terms: Arc<Terms>,
 }
 
 /// The tunnels that a server has given us, by their numbers, and where it listens for them.

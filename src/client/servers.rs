@@ -4,7 +4,6 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -14,6 +13,7 @@ use tracing::{info, warn};
 use super::ClientError;
 use super::failover::{Failover, Outlook, Policy};
 use super::keeper::{Keeper, News, Outcome};
+use super::terms::Current;
 use super::tunnels::Book;
 use crate::config::ClientConfig;
 use crate::metrics::Account;
@@ -29,39 +29,37 @@ const LOOK: Duration = Duration::from_secs(5);
 pub(super) struct Servers {
     keepers: Vec<Keeper>,
     policy: Policy,
+    terms: Current,
     stop: CancellationToken,
     /// The session that new flows go through, at any time.
     current: watch::Sender<Option<Opener>>,
 }
 
 impl Servers {
-    /// Those of a configuration, none of which has been tried. They are left when `stop` is cancelled.
-    /// What is carried counts in this account.
+    /// Those of a configuration, none of which has been tried, with these tunnels and terms. They are left
+    /// when `stop` is cancelled. What is carried counts in this account.
     pub(super) fn new(
         config: ClientConfig,
         book: &Book,
+        terms: &Current,
         stop: CancellationToken,
         account: &Arc<Account>,
-    ) -> Result<Self> {
+    ) -> Self {
         let config = Arc::new(config);
         let keeper = |upstream| {
-            let (config, book) = (config.clone(), book.clone());
-            Keeper::new(upstream, config, book, stop.clone(), account.clone())
+            let (config, book, terms) = (config.clone(), book.clone(), terms.clone());
+            Keeper::new(upstream, config, book, terms, stop.clone(), account.clone())
         };
-        Ok(Self {
-            keepers: config
-                .servers
-                .iter()
-                .cloned()
-                .map(keeper)
-                .collect::<Result<_>>()?,
+        Self {
+            keepers: config.servers.iter().cloned().map(keeper).collect(),
+            terms: terms.clone(),
             policy: match config.all_servers {
                 true => Policy::All,
                 false => Policy::First,
             },
             stop,
             current: watch::Sender::new(None),
-        })
+        }
     }
 
     /// The session that new flows go through, at any time.
@@ -76,6 +74,7 @@ impl Servers {
         let mut running = Running::new(self, again, tell);
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut terms = running.servers.terms.clone();
         loop {
             running.settle()?;
             let stopping = running.servers.stop.is_cancelled();
@@ -93,6 +92,7 @@ impl Servers {
                 Some((stay, news)) = news.recv() => running.hear(stay, news),
                 Some(ended) = running.stays.join_next() => running.end(ended)?,
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() && !stopping => {}
+                Ok(()) = terms.changed() => running.failover.forgive(Instant::now().into_std()),
                 _ = looks.tick(), if running.servers.policy == Policy::All => running.measure(),
             }
         }

@@ -34,6 +34,8 @@ pub struct ClientChanges {
     pub new: Vec<Tunnel>,
     /// Tunnels that there are to be no more.
     pub gone: Vec<Tunnel>,
+    /// What logins are made by.
+    pub login: bool,
     /// What else there is to tell people.
     pub lines: Vec<String>,
 }
@@ -133,21 +135,26 @@ impl ClientConfig {
     /// What differs in another configuration.
     pub fn changes(&self, new: &Self) -> ClientChanges {
         let (gone, added) = differ(&self.tunnels, &new.tunnels);
-        let trust = |config: &Self| -> Vec<_> {
-            let servers = config.servers.iter();
-            servers.map(|server| server.trust.to_string()).collect()
-        };
         let addrs = |config: &Self| -> Vec<_> {
             let servers = config.servers.iter();
             servers.map(|server| server.addr.clone()).collect()
         };
-        let lines = restart(&[
-            ("--server-addr", addrs(self) != addrs(new)),
+        // Other servers need a restart, and what is shown to those is not for these.
+        let same_servers = addrs(self) == addrs(new);
+        let trust = same_servers && self.trust().to_string() != new.trust().to_string();
+        let credential = same_servers && !self.credential.is(&new.credential);
+        let mut lines = Vec::new();
+        for (what, changed) in [
+            ("what the server is trusted by", trust),
+            ("what the client shows for itself", credential),
+        ] {
+            if changed {
+                lines.push(format!("{what} has changed: logging in anew"));
+            }
+        }
+        lines.extend(restart(&[
+            ("--server-addr", !same_servers),
             ("--all-servers", self.all_servers != new.all_servers),
-            (
-                "what the server is trusted by",
-                addrs(self) == addrs(new) && trust(self) != trust(new),
-            ),
             (
                 "--congestion",
                 self.tuning.congestion != new.tuning.congestion,
@@ -159,10 +166,11 @@ impl ClientConfig {
             ("--drain", self.drain != new.drain),
             ("--udp-timeout", self.udp_idle != new.udp_idle),
             ("--metrics or --health", self.web != new.web),
-        ]);
+        ]));
         ClientChanges {
             new: added,
             gone,
+            login: trust || credential,
             lines,
         }
     }

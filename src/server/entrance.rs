@@ -36,7 +36,7 @@ impl Entrance {
     pub(super) fn receive(self: &Arc<Self>, attempt: Attempt) -> Option<(Attempt, Place)> {
         let from = attempt.remote_address();
         let (proved, now) = (attempt.is_proved(), Instant::now());
-        let answer = match memory::is_short() {
+        let answer = match memory::turns_away() {
             true => {
                 self.warnings
                     .say(|| warn!("{from}: not let in, memory is short"));

@@ -25,7 +25,6 @@ use super::counted::Counted;
 use super::dial::Dialing;
 use super::flow::FlowError;
 use crate::access::Identity;
-use crate::memory;
 use crate::metrics::{self, Dropped, Kind};
 use crate::pace::Way;
 use crate::transport::{Connection, Stats};
@@ -111,7 +110,7 @@ impl Datagrams {
     /// Counts a flow as one of a tunnel, and of its client where those are limited; none when memory is
     /// short.
     pub(super) fn count(&self, tunnel: &Arc<metrics::Tunnel>) -> Result<Counted, FlowError> {
-        if memory::is_short() {
+        if self.connection.account().turns_away() {
             return Err(FlowError::NoMemory);
         }
         let held = |identity: &Arc<Identity>| identity.take_flow().ok_or(FlowError::TooMany);

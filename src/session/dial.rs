@@ -17,7 +17,6 @@ use super::guest::Guest;
 use super::local::Complaints;
 use crate::access::{Access, is_bench};
 use crate::connector::{self, DialError};
-use crate::memory;
 use crate::metrics;
 use crate::relay::relay;
 use crate::socket::{Socket, UdpPort};
@@ -239,7 +238,7 @@ pub(super) async fn accept(mut tx: Sender, mut rx: Receiver, dialing: &Dialing) 
         return refuse(tx, rx, ResetCode::NotAllowed);
     };
     Span::current().record(TUNNEL, &dialed.count.text);
-    if memory::is_short() {
+    if rx.kept().turns_away() {
         dialed.complain(target, ResetCode::Overloaded, "memory is short");
         return refuse(tx, rx, ResetCode::Overloaded);
     }

@@ -196,7 +196,9 @@ impl Proxy<'_> {
             Refusal::new(StatusCode::BAD_GATEWAY, text)
         };
         let opener = self.opener.ok_or_else(|| explain(&FlowError::NoSession))?;
-        let stream = TokioIo::new(reached.into_stream());
+        let stream = reached.into_stream();
+        let kept = stream.rx.kept().clone();
+        let stream = TokioIo::new(stream);
         let (mut sender, connection) = client::Builder::new()
             .max_buf_size(MAX_BUFFERED)
             .handshake(stream)
@@ -205,7 +207,11 @@ impl Proxy<'_> {
         let (answered, afterwards) = oneshot::channel();
         opener.spawn(async move {
             // Where it fails, whoever waits for the answer is told.
-            if let Ok(parts) = connection.without_shutdown().await {
+            let ended = tokio::select! {
+                ended = connection.without_shutdown() => ended.ok(),
+                () = kept.cut() => None,
+            };
+            if let Some(parts) = ended {
                 match afterwards.await {
                     Ok(Afterwards::Close) => parts.io.into_inner().close().await,
                     Ok(Afterwards::HandOver(to)) => drop(to.send(parts)),

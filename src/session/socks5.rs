@@ -163,14 +163,16 @@ impl Talk {
 /// The protocol's word for what went wrong; it has none for what goes wrong before a request.
 fn reply(error: &FlowError) -> Option<Reply> {
     Some(match error {
-        FlowError::Visitor(_) | FlowError::Broken(Broken::Local(_) | Broken::Cut) => return None,
+        FlowError::Visitor(_) | FlowError::Broken(Broken::Local(_)) => return None,
         FlowError::Socks5(Malformed::AddressType) => Reply::AddressTypeNotSupported,
         FlowError::Socks5(Malformed::Address) => Reply::HostUnreachable,
         FlowError::Socks5(_) => return None,
         FlowError::NoSession | FlowError::Broken(Broken::Remote(StreamError::Lost)) => {
             Reply::NetworkUnreachable
         }
-        FlowError::TooMany | FlowError::NoMemory => Reply::Failure,
+        FlowError::TooMany
+        | FlowError::NoMemory
+        | FlowError::Broken(Broken::Remote(StreamError::Cut)) => Reply::Failure,
         FlowError::Broken(Broken::Remote(StreamError::Reset(code))) => match code {
             ResetCode::NotAllowed => Reply::NotAllowed,
             ResetCode::Unreachable | ResetCode::NoSuchName => Reply::HostUnreachable,

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::{CloseCode, Description, Lost, Receiver, Sender, Stats};
 use super::{quic, tcp};
+use crate::memory::Account;
 use crate::tls::Fingerprint;
 
 /// An encrypted connection to a peer. Clones are the same connection.
@@ -60,11 +61,11 @@ impl Connection {
         match self {
             Self::Quic(inner) => {
                 let (tx, rx) = inner.open().await?;
-                Ok((Sender::Quic(tx), Receiver::Quic(rx)))
+                Ok((Sender::Quic(tx), rx.into()))
             }
             Self::Tcp(inner) => {
                 let (tx, rx) = inner.open().await?;
-                Ok((Sender::Tcp(tx), Receiver::Tcp(rx)))
+                Ok((Sender::Tcp(tx), rx.into()))
             }
         }
     }
@@ -74,11 +75,11 @@ impl Connection {
         match self {
             Self::Quic(inner) => {
                 let (tx, rx) = inner.accept().await?;
-                Ok((Sender::Quic(tx), Receiver::Quic(rx)))
+                Ok((Sender::Quic(tx), rx.into()))
             }
             Self::Tcp(inner) => {
                 let (tx, rx) = inner.accept().await?;
-                Ok((Sender::Tcp(tx), Receiver::Tcp(rx)))
+                Ok((Sender::Tcp(tx), rx.into()))
             }
         }
     }
@@ -174,6 +175,14 @@ impl Connection {
         match self {
             Self::Quic(inner) => inner.heard(),
             Self::Tcp(inner) => inner.heard(),
+        }
+    }
+
+    /// What its flows keep in memory.
+    pub fn account(&self) -> &Account {
+        match self {
+            Self::Quic(inner) => inner.account(),
+            Self::Tcp(inner) => inner.account(),
         }
     }
 

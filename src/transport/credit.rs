@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::memory;
+use crate::memory::{self, Account, Kept};
 
 /// Bytes that each direction of a flow may have on the way at first.
 pub(super) const FIRST_WINDOW: u64 = 512 * 1024;
@@ -36,11 +36,16 @@ pub(super) const GROWTH: u64 = 64 * 1024 * 1024;
 /// The limit that says that all has been passed on, the end too.
 pub(super) const SETTLED: u64 = u64::MAX;
 
-/// What the receivers of one connection have of [`GROWTH`], or of less where memory has a limit.
+/// The window of a flow whose reader keeps up, when memory is short.
+const SHORT_WINDOW: u64 = 64 * 1024;
+
+/// What the receivers of one connection have of [`GROWTH`], or of less where memory has a limit; and
+/// what its flows keep.
 #[derive(Debug)]
 pub(super) struct Growth {
     most: u64,
     grown: AtomicU64,
+    account: Arc<Account>,
 }
 
 impl Default for Growth {
@@ -48,22 +53,28 @@ impl Default for Growth {
         Self {
             most: memory::share(GROWTH),
             grown: AtomicU64::new(0),
+            account: memory::account(),
         }
     }
 }
 
 impl Growth {
+    /// What the connection's flows keep.
+    pub(super) fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
     /// Takes so many bytes of what is left for growth, if they are no more than half of it: what
     /// comes later is to find something too. Nothing grows when memory is short.
     fn grow(&self, bytes: u64) -> bool {
         let fits = |grown: u64| (bytes <= (self.most - grown) / 2).then(|| grown + bytes);
-        !memory::is_short() && self.grown.fetch_update(Relaxed, Relaxed, fits).is_ok()
+        !self.account.is_short() && self.grown.fetch_update(Relaxed, Relaxed, fits).is_ok()
     }
 
     /// The same for a flow that has not shown yet what it needs.
     fn head_start(&self, bytes: u64) -> bool {
         let fits = |grown: u64| (grown + bytes <= self.most / 2).then(|| grown + bytes);
-        !memory::is_short() && self.grown.fetch_update(Relaxed, Relaxed, fits).is_ok()
+        !self.account.is_short() && self.grown.fetch_update(Relaxed, Relaxed, fits).is_ok()
     }
 
     fn shrink(&self, bytes: u64) {
@@ -121,6 +132,7 @@ pub(super) struct Window {
     /// Bytes that the reader has taken.
     taken: u64,
     raised: Option<Instant>,
+    kept: Arc<Kept>,
 }
 
 impl Window {
@@ -134,6 +146,7 @@ impl Window {
             FIRST_WINDOW
         };
         Self {
+            kept: growth.account.flow(),
             growth,
             size,
             limit: size,
@@ -145,6 +158,11 @@ impl Window {
     /// The offset that the sender must not pass.
     pub(super) fn limit(&self) -> u64 {
         self.limit
+    }
+
+    /// What the flow keeps.
+    pub(super) fn kept(&self) -> &Arc<Kept> {
+        &self.kept
     }
 
     /// Notes that so many bytes were taken, and tells the new limit if there is one.
@@ -159,8 +177,13 @@ impl Window {
         now: Instant,
         rtt: impl FnOnce() -> Duration,
     ) -> Option<u64> {
+        self.kept.pass(bytes);
         self.taken += bytes;
         if self.limit - self.taken > self.size / 4 * 3 {
+            return None;
+        }
+        let short = self.growth.account.is_short();
+        if short && self.limit - self.taken > SHORT_WINDOW / 4 * 3 {
             return None;
         }
         let keeps_up = match self.raised.replace(now) {
@@ -171,7 +194,7 @@ impl Window {
         if keeps_up && self.growth.grow(more) {
             self.size += more;
         }
-        self.limit = self.taken + self.size;
+        self.limit = self.taken + if short { SHORT_WINDOW } else { self.size };
         Some(self.limit)
     }
 }
@@ -179,6 +202,7 @@ impl Window {
 impl Drop for Window {
     fn drop(&mut self) {
         self.growth.shrink(self.size - FIRST_WINDOW);
+        self.kept.end();
     }
 }
 

@@ -43,6 +43,7 @@ use super::{
     CloseCode, Congestion, Description, EXPORTER_LABEL, GOODBYE, Lost, MAX_FLOWS, Stats, Transport,
     Tuning, printable,
 };
+use crate::memory::Account;
 use crate::tls::Fingerprint;
 use crate::tunnel::ListenAddr;
 
@@ -445,6 +446,11 @@ impl Connection {
     /// How many packets have come from the peer so far, whatever was in them.
     pub fn heard(&self) -> u64 {
         self.inner.stats().udp_rx.datagrams
+    }
+
+    /// What its flows keep in memory.
+    pub fn account(&self) -> &Account {
+        self.credit.growth().account()
     }
 
     /// Waits for the end of the connection, and tells its reason. Cancel-safe.

@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
+use crate::harness::entries::By;
 use crate::harness::load::{self, Transfer};
 use crate::harness::sockets::{
     Reception, Target, assert_joined, assert_reset, finish, join, receive, receive_all, send,
@@ -13,6 +14,7 @@ use crate::harness::{Ended, PASSWORD, Program, Signal, Site};
 in_both_modes!(
     tunnels_that_are_the_same_are_not_touched,
     an_invalid_file_changes_nothing_and_says_why,
+    a_client_logs_in_anew,
 );
 
 /// Puts a file in the place of the former one, as an editor does.
@@ -262,4 +264,60 @@ fn a_certificate_is_rotated_without_a_restart() {
         client.entrance(&Mode::Out.announcement(target.addr())),
         &target,
     );
+}
+
+/// A client that shows another thing for itself, or trusts its server by another: what is open goes on as
+/// it is, and what comes goes by the new login, once that is good.
+fn a_client_logs_in_anew(mode: Mode) {
+    let (site, a) = (Site::new(), Target::new());
+    let rights = format!("reach = [\"{}\"]\nlisten = [\"127.0.0.1:0\"]", a.addr());
+    let entry = site.entry("laptop", By::Key, &rights);
+    let downstream = a.addr().to_string();
+    let more = ["--password", PASSWORD, "--downstream", &downstream];
+    let server = site.server_for(&[&entry], &more);
+    let by_password = client_file(server.server_addr(), mode, &[&a], "drain = 600");
+    site.write("client.toml", &by_password);
+    let client = start(&site, "rstunc", "client.toml");
+    let entrance = |n| match mode {
+        Mode::Out => client.addr(&mode.announcement(a.addr())),
+        Mode::In => client.nth_addr(n, &mode.announcement(a.addr())),
+    };
+    client.line("connected to ");
+    let (visitor, target) = join(entrance(1), &a);
+    let transfer = Transfer::new(&visitor, &target);
+    transfer.wait_for(1 << 20);
+
+    // A mistake costs nothing.
+    let password = format!("password = \"{PASSWORD}\"");
+    let wrong = by_password.replace(&password, "password = \"another\"");
+    replace(&site, "client.toml", &wrong);
+    client.line("what the client shows for itself has changed: logging in anew");
+    let told = client.line("the session goes on as it is");
+    assert!(told.contains("wrong password"), "{told}");
+    join(entrance(1), &a);
+
+    let by_key = by_password.replace(&password, "identity = \"laptop.pem\"");
+    replace(&site, "client.toml", &by_key);
+    server.line("event=\"login\" identity=\"laptop\"");
+    client.nth_line(2, "connected to ");
+    join(entrance(2), &a);
+    transfer.wait_for(transfer.arrived() + (1 << 20));
+
+    // Another certificate may come in the place of the server's, and the client is the same.
+    let line = server.line("certificate SHA-256 ");
+    let pin = line.rsplit(' ').next().expect("a fingerprint");
+    let pins = [pin, &["AB"; 32].join(":")];
+    let by_pin = by_key.replace("cert = \"certificate.der\"", &format!("pin = {pins:?}"));
+    replace(&site, "client.toml", &by_pin);
+    client.line("what the server is trusted by has changed: logging in anew");
+    client.nth_line(3, "connected to ");
+    join(entrance(3), &a);
+    assert_eq!(server.count("event=\"logout\" identity=\"password\""), 0);
+    transfer.wait_for(transfer.arrived() + (1 << 20));
+    load::end([transfer]);
+    drop((visitor, target));
+    server.line("event=\"logout\" identity=\"password\"");
+    for word in [PASSWORD, "another"] {
+        assert_eq!(client.count(&format!("\"{word}\"")), 0);
+    }
 }

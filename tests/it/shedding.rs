@@ -1,12 +1,13 @@
-//! A server whose memory is limited, in a flood: what is new is shed, and it is not killed.
+//! A server whose memory is limited: what is new is shed, a flood takes no more than its share, and the
+//! server is not killed.
 
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,10 +25,14 @@ const VISITORS: usize = 400;
 /// How long the server is looked on.
 const TIME: Duration = Duration::from_secs(5);
 
+/// When it is known that there is memory again, twice the promise.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// A flood through one client. What flows of others carry goes on, and others still come.
 #[test]
 fn memory_runs_out() {
     let Some(group) = Group::new() else {
-        return eprintln!("no control group with a limit can be made here, nothing is shown");
+        return;
     };
     let (site, target, answering) = (Site::new(), Target::new(), Target::new());
     let stopped = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -44,34 +49,92 @@ fn memory_runs_out() {
     let (visitor, arrived) = join(entrance, &target);
     let transfer = Transfer::new(&visitor, &arrived);
     transfer.wait_for(4 << 20);
-    let (_other, entrance) = client(answering.addr());
-    std::thread::spawn(move || loop_echo(&answering));
 
     let (_flooding, flooded) = client(at);
     let flood = Flood::new(flooded, stopped);
     server.line(&format!("cannot reach {at}: memory is short"));
     let (lines, before) = (server.count("WARN"), transfer.arrived());
+    let answers = answering.addr();
+    std::thread::spawn(move || loop_echo(&answering));
+    let (_other, entrance) = client(answers);
+    assert!(
+        is_answered(entrance),
+        "another client's flow is turned away"
+    );
     server.give_time_to_end(TIME);
     let lines = (server.count("WARN") - lines) as f64 / TIME.as_secs_f64();
     transfer.wait_for(before + (1 << 20));
     let gained = transfer.arrived() - before;
+    let cut = server.count("flows were cut");
     flood.end();
 
+    let again = until(|| is_open(flooded));
+    end([transfer]);
+    let used = group.peak();
+    say(&format!(
+        "of {} MiB {} were used; an open flow carried {} MiB meanwhile; {lines:.1} log lines a \
+         second; the flooding client's new flows {again:.1} s after",
+        LIMIT >> 20,
+        used >> 20,
+        gained >> 20,
+    ));
+    assert!(cut > 0 && used < LIMIT / 4 * 3, "{used} bytes");
+    assert!(lines <= 6.0, "{lines} lines a second");
+}
+
+/// Others in the control group take what memory there is. New flows and clients are turned away until
+/// they leave it.
+#[test]
+fn others_take_the_memory() {
+    let Some(group) = Group::new() else {
+        return;
+    };
+    let (site, answering) = (Site::new(), Target::new());
+    let to = answering.addr();
+    let server = group.server(&site, &[to]);
+    let tunnel = format!("127.0.0.1:0^{to}");
+    let client = || site.client(server.server_addr(), &["-L", &tunnel]);
+    let found = format!("TunnelOut {tunnel}: listening on ");
+    let first = client();
+    let entrance = first.entrance(&found);
+    std::thread::spawn(move || loop_echo(&answering));
+    assert!(is_answered(entrance));
+
+    let hog = group.hog(LIMIT / 5 * 4);
+    until(|| !is_answered(entrance));
+    server.line(&format!("cannot reach {to}: memory is short"));
+    let second = client();
+    server.line("not let in, memory is short");
+    drop(hog);
+    let answered = until(|| is_answered(entrance));
     let start = Instant::now();
-    while !is_answered(entrance) {
-        assert!(start.elapsed() < DEADLINE, "new flows stay turned away");
+    assert!(is_answered(second.entrance(&found)));
+    let login = start.elapsed().as_secs_f64() + answered;
+    say(&format!(
+        "new flows {answered:.1} s and a login {login:.1} s after there was memory again"
+    ));
+    assert!(login < AGAIN.as_secs_f64(), "{login} s");
+}
+
+/// Waits until something is so, and tells how many seconds that took.
+fn until(is_so: impl Fn() -> bool) -> f64 {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < AGAIN, "nothing changed");
         std::thread::sleep(Duration::from_millis(100));
     }
-    let again = start.elapsed().as_secs_f64();
-    end([transfer]);
-    say(&format!(
-        "of {} MiB {} were used; an open flow carried {} KiB meanwhile; {lines:.1} log lines a \
-         second; new flows {again:.1} s after",
-        LIMIT >> 20,
-        server.peak_memory() >> 20,
-        gained >> 10,
-    ));
-    assert!(lines <= 6.0, "{lines} lines a second");
+    start.elapsed().as_secs_f64()
+}
+
+/// Whether a new visitor of what answers nothing is not turned away for a while.
+fn is_open(entrance: SocketAddr) -> bool {
+    let Ok(mut visitor) = TcpStream::connect_timeout(&entrance, DEADLINE) else {
+        return false;
+    };
+    let patience = Some(Duration::from_millis(500));
+    visitor.set_read_timeout(patience).expect("a timeout");
+    let waited = visitor.read(&mut [0]).map_err(|e| e.kind());
+    waited == Err(std::io::ErrorKind::WouldBlock)
 }
 
 fn loop_echo(target: &Target) {
@@ -142,8 +205,18 @@ struct Group(PathBuf);
 
 impl Group {
     fn new() -> Option<Self> {
+        let group = Self::with_limit();
+        if group.is_none() {
+            eprintln!("no control group with a limit can be made here, nothing is shown");
+        }
+        group
+    }
+
+    fn with_limit() -> Option<Self> {
+        static MADE: AtomicU32 = AtomicU32::new(0);
         let _ = fs::write("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
-        let name = format!("rstun-test-{}", std::process::id());
+        let number = MADE.fetch_add(1, Relaxed);
+        let name = format!("rstun-test-{}-{number}", std::process::id());
         let files = [
             ("", "memory.max", "memory.swap.max", 0),
             (
@@ -169,18 +242,48 @@ impl Group {
 
     fn server(&self, site: &Site, targets: &[SocketAddr]) -> Program {
         let rstund = site.command("rstund");
-        let mut command = Command::new("sh");
-        let procs = self.0.join("cgroup.procs");
-        let script = format!("echo $$ >{} && exec \"$@\"", procs.display());
-        command
-            .args(["-c", &script, "sh"])
-            .arg(rstund.get_program());
+        let mut command = self.command();
+        command.arg(rstund.get_program());
         command.args(["--addr", "127.0.0.1:0", "--password", PASSWORD]);
         command.args(["--cert", "certificate.der", "--key", "priv_key.der"]);
         for target in targets {
             command.args(["--downstream", &target.to_string()]);
         }
         Program::start(site.within(&mut command))
+    }
+
+    /// Something that takes so many bytes in the group.
+    fn hog(&self, bytes: u64) -> Hog {
+        let mut command = self.command();
+        command.args(["dd", "if=/dev/zero", "count=1", &format!("bs={bytes}")]);
+        // It has filled its buffer when it finds that nobody reads.
+        let dd = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        Hog(dd.expect("dd"))
+    }
+
+    /// What runs its arguments in the group.
+    fn command(&self) -> Command {
+        let mut command = Command::new("sh");
+        let procs = self.0.join("cgroup.procs");
+        let script = format!("echo $$ >{} && exec \"$@\"", procs.display());
+        command.args(["-c", &script, "sh"]);
+        command
+    }
+
+    /// The most that was used of it, in bytes.
+    fn peak(&self) -> u64 {
+        let files = ["memory.peak", "memory.max_usage_in_bytes"].map(|file| self.0.join(file));
+        let peak = files.iter().find_map(|file| fs::read_to_string(file).ok());
+        peak.map_or(0, |peak| peak.trim().parse().expect("a number"))
+    }
+}
+
+struct Hog(Child);
+
+impl Drop for Hog {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

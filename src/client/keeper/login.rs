@@ -1,9 +1,12 @@
 //! How a keeper gets a session: a connection, and a login over it.
 
+use std::sync::Arc;
+
 use tokio::time::timeout;
 use tracing::info;
 
 use super::super::connecting::{self, CONNECT_DEADLINE};
+use super::super::terms::Terms;
 use super::{Begun, Keeper};
 use crate::config::Ways;
 use crate::metrics::Login;
@@ -11,6 +14,11 @@ use crate::session::{self, Former, LoggedIn, NotGiven, SessionError};
 use crate::transport::{Connection, Lost, Transport};
 
 impl Keeper {
+    /// What the next login is made by.
+    fn terms(&self) -> Arc<Terms> {
+        self.terms.borrow().clone()
+    }
+
     /// Connects to the server as it can be reached now. Cancel-safe.
     pub(super) async fn connect(&self) -> Result<Connection, SessionError> {
         self.connect_by(&self.upstream.ways).await
@@ -19,9 +27,10 @@ impl Keeper {
     pub(super) async fn connect_by(&self, ways: &Ways) -> Result<Connection, SessionError> {
         let mut tuning = self.config.tuning;
         tuning.hop.more_ports = self.upstream.more_ports;
-        let connecting = connecting::connect(&self.upstream.addr, ways, &self.tls, tuning);
+        let terms = self.terms();
+        let connecting = connecting::connect(&self.upstream.addr, ways, &terms.tls, tuning);
         connecting.await.map_err(|lost| match lost {
-            Lost::Certificate(why) => SessionError::Untrusted(self.upstream.trust.complaint(&why)),
+            Lost::Certificate(why) => SessionError::Untrusted(terms.trust.complaint(&why)),
             lost => SessionError::Lost(lost),
         })
     }
@@ -62,6 +71,7 @@ impl Keeper {
         connection: Option<Connection>,
         former: Former,
     ) -> Result<Begun, SessionError> {
+        let terms = self.terms();
         let connection = match connection {
             Some(connection) => connection,
             None => self.connect().await?,
@@ -71,11 +81,10 @@ impl Keeper {
         entries.retain(|entry| entry.is_certain(&judge));
         let tunnels = entries.iter().map(|e| (e.number, e.tunnel.clone()));
         let tunnels: Vec<_> = tunnels.collect();
-        let credential = &self.config.credential;
         let idle = self.config.udp_idle;
         let login = session::login(
             connection,
-            credential,
+            &terms.credential,
             (self.instance, former),
             &tunnels,
             idle,
@@ -94,6 +103,10 @@ impl Keeper {
             (entry.number, whereabouts)
         });
         let open = open.collect();
-        Ok(Begun { session, open })
+        Ok(Begun {
+            session,
+            open,
+            terms,
+        })
     }
 }

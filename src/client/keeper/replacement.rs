@@ -1,11 +1,13 @@
 //! What takes the place of a session that goes on: one over a connection that is heard, or one by QUIC.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::super::backoff::Backoff;
+use super::super::terms::Terms;
 use super::{Begun, Keeper};
 use crate::config::Ways;
 use crate::session::{Former, Opener, SessionError};
@@ -35,9 +37,39 @@ impl Keeper {
         }
     }
 
+    /// Waits for a session that new flows are to go through in place of one that goes on, with what it has
+    /// open. Cancel-safe.
+    pub(super) async fn another(
+        &self,
+        opener: &Opener,
+        terms: &Arc<Terms>,
+    ) -> Result<Begun, SessionError> {
+        tokio::select! {
+            moved = self.back_to_quic(opener) => moved,
+            begun = self.by_other_terms(opener, terms) => Ok(begun),
+        }
+    }
+
+    /// Logs in anew when that is to be done by other terms than it was, which have to be good. Cancel-safe.
+    async fn by_other_terms(&self, opener: &Opener, terms: &Arc<Terms>) -> Begun {
+        let (mut current, mut known) = (self.terms.clone(), terms.clone());
+        loop {
+            let is_other = |current: &Arc<Terms>| !Arc::ptr_eq(current, &known);
+            let other = current.wait_for(is_other).await.map(|other| other.clone());
+            known = match other {
+                Ok(other) if opener.is_open() => other,
+                _ => return std::future::pending().await,
+            };
+            match self.log_in(None, Former::Retires, true).await {
+                Ok(begun) => return begun,
+                Err(e) => warn!("the session goes on as it is, until its end: {e}"),
+            }
+        }
+    }
+
     /// Logs in by QUIC as soon as that works, where the session so far goes by TCP though it need not. The
     /// server hands to the new session what it listens on. Cancel-safe.
-    pub(super) async fn back_to_quic(&self, opener: &Opener) -> Result<Begun, SessionError> {
+    async fn back_to_quic(&self, opener: &Opener) -> Result<Begun, SessionError> {
         let ways = &self.upstream.ways;
         if opener.describe().transport == Transport::Quic || !ways.quic {
             return std::future::pending().await;
