@@ -78,7 +78,9 @@ fn a_port_that_was_taken_meanwhile() {
 
     for (port, taken) in [configured, added].into_iter().zip(taken) {
         drop(taken);
+        let free = Instant::now();
         client.nth_line(2, &format!("the server listens on {port}"));
+        println!("it is back {:?} after its port was free", free.elapsed());
         join(port, &target);
     }
     join(entrance, &target);
