@@ -307,7 +307,7 @@ fn a_packet_waits_a_moment_for_the_connection() {
 
 fn silent_flows_are_forgotten(mode: Mode) {
     let echo = Echo::new(Ipv4Addr::LOCALHOST);
-    let tunnel = Tunnel::with(mode, echo.addr(), "127.0.0.1:0?timeout=1", &[]);
+    let tunnel = Tunnel::with(mode, echo.addr(), "127.0.0.1:0?timeout=4", &[]);
     let first = visitor(tunnel.entrance);
     assert_echoed(&first, b"the first");
     let before = tunnel.dialing().descriptors();
