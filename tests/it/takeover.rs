@@ -88,8 +88,10 @@ fn a_killed_client_gets_its_udp_port_back() {
         false => site.client_as(addr, "one", By::Key, &["-R", mapping]),
     };
     for by_password in [false, true] {
+        let began = Instant::now();
         let client = start(by_password, &format!("9^udp://127.0.0.1:{}", steady_port()));
         let port = client.addr("the server listens on ");
+        let usual = began.elapsed();
         let another = start(!by_password, &format!("9^udp://{port}")).ended();
         assert!(another.error().contains("taken"), "{}", another.stderr);
         client.kill();
