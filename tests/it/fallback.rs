@@ -1,5 +1,7 @@
 //! Where UDP is blocked TCP carries the connection, and QUIC again as soon as it can.
 
+use std::io::Write;
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use crate::harness::link::{Link, say};
@@ -137,6 +139,30 @@ fn through_a_proxy() {
         "{line}"
     );
     assert!(!line.contains("wrong"), "{line}");
+}
+
+/// One that says again and again that its answer is to follow, as fast as it can, is given no more time
+/// than another.
+#[test]
+fn a_proxy_that_never_answers_is_named_in_time() {
+    let proxy = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = proxy.local_addr().expect("an address");
+    let flood = std::thread::spawn(move || {
+        let (mut client, _) = proxy.accept().expect("a client");
+        let word = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(1000);
+        while client.write_all(&word).is_ok() {}
+    });
+    let site = Site::new();
+    let url = format!("http://{addr}");
+    let start = Instant::now();
+    let more = ["-L", "127.0.0.1:0^1"].map(String::from);
+    let client = proxied(&site, "server.invalid:6060", &url, None, &more);
+    client.line(&format!(
+        "proxy {addr}: no connection through it within 5 s"
+    ));
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(2 * 5), "{took:?}");
+    flood.join().expect("the client has gone");
 }
 
 /// A client that goes by TCP through a proxy, which it is told of by a flag or a variable.
