@@ -5,9 +5,9 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use crate::harness::link::{Link, say};
-use crate::harness::load::{Transfer, end};
+use crate::harness::load::{Transfer, echo, end};
 use crate::harness::proxy::Proxy;
-use crate::harness::sockets::{Target, join};
+use crate::harness::sockets::{Target, join, receive, reset, send, visit};
 use crate::harness::tunnel::{Mode, Tunnel, in_both_modes};
 use crate::harness::{PASSWORD, Program, Site};
 
@@ -15,6 +15,7 @@ in_both_modes!(
     udp_blocked_at_the_start,
     udp_blocked_in_mid_run,
     back_to_quic_with_open_flows,
+    a_visitor_is_served_beside_one_who_leaves_at_once,
 );
 
 /// What is promised for falling back, from the start or from when it was noticed; twice, for a machine that
@@ -98,6 +99,26 @@ fn back_to_quic_with_open_flows(mode: Mode) {
     say(&format!(
         "QUIC after {returned:.1?}, {visitors} visitors meanwhile"
     ));
+}
+
+/// As balancers do that look whether somebody listens.
+fn a_visitor_is_served_beside_one_who_leaves_at_once(mode: Mode) {
+    let site = Site::new();
+    let target = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = target.local_addr().expect("an address");
+    std::thread::spawn(move || target.incoming().flatten().for_each(echo));
+    let server = site.server(&[addr]);
+    let [flag, mapping] = mode.args(addr);
+    let args = [&flag, &mapping, "--transport", "tcp"];
+    let client = site.client(server.server_addr(), &args);
+    client.line("connected to ");
+    let entrance = client.entrance(&mode.announcement(addr));
+    for _ in 0..200 {
+        let visitor = visit(entrance);
+        send(&visitor, "word");
+        reset(visit(entrance));
+        assert_eq!(receive(&visitor, 4), b"word");
+    }
 }
 
 /// Through a proxy that wants a password or does not, named by a flag or by the environment.
