@@ -4,6 +4,8 @@
 //! that broke shows as an end, and what is written to it then fails.
 
 mod udp;
+#[cfg_attr(not(unix), path = "socket/watched_elsewhere.rs")]
+mod watched;
 
 use std::io::{self, IoSlice, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
@@ -21,8 +23,8 @@ use tokio::time::timeout;
 /// Longest that a peer is waited for that has had its last word.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-pub(crate) use udp::register;
 pub use udp::{Packet, Route, UdpPort};
+pub(crate) use watched::{Watched, register};
 
 /// A connected socket that a flow goes through.
 #[derive(Debug)]
