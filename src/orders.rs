@@ -111,6 +111,9 @@ impl From<MappingFlags> for Mappings {
     }
 }
 
+/// Most characters that a column is made wide for.
+const WIDEST: usize = 400;
+
 /// Tunnels as a table: a line for each under one with the columns' names.
 fn table(tunnels: &[TunnelView]) -> String {
     let head = ["NUMBER", "TUNNEL", "VISITORS GO IN AT", "STATE"].map(str::to_owned);
@@ -130,7 +133,7 @@ fn table(tunnels: &[TunnelView]) -> String {
     });
     let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let [a, b, c] = [0, 1, 2].map(|column| width(column).unwrap_or(0));
+    let [a, b, c] = [0, 1, 2].map(|column| width(column).unwrap_or(0).min(WIDEST));
     let lines = rows.iter().map(|[number, tunnel, listening, state]| {
         format!("{number:<a$}  {tunnel:<b$}  {listening:<c$}  {state}\n")
     });

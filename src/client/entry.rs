@@ -144,7 +144,7 @@ impl Entry {
     }
 
     /// Waits until no server listens for it any more. Fails if one is silent about it.
-    pub(super) async fn unheard(&self) -> Result<(), String> {
+    pub(super) async fn closed(&self) -> Result<(), String> {
         let mut listening = self.listening.subscribe();
         let closed = timeout(CLOSING, listening.wait_for(|n| *n == 0)).await;
         let silent = |_| {

@@ -248,7 +248,7 @@ impl Tunnels {
         self.drop_all(&gone).await;
         let mut silent = Vec::new();
         for entry in &gone {
-            if let Err(why) = entry.unheard().await {
+            if let Err(why) = entry.closed().await {
                 silent.push(format!("{}: {why}", entry.tunnel));
                 // Nor will it say anything of the others.
                 break;

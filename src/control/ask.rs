@@ -218,13 +218,17 @@ async fn hear<T: DeserializeOwned>(socket: &UnixStream) -> io::Result<T> {
     Ok(serde_json::from_value(said)?)
 }
 
-/// Takes the control characters out of all texts, but for the ends of lines.
+/// Takes the control characters out of all texts, but for the ends of lines; and all fields out whose
+/// names have any, which are none of ours.
 fn make_printable(said: &mut Value) {
     let steers = |c: char| c.is_control() && c != '\n';
     match said {
         Value::String(text) if text.contains(steers) => *text = text.replace(steers, "\u{fffd}"),
         Value::Array(parts) => parts.iter_mut().for_each(make_printable),
-        Value::Object(fields) => fields.values_mut().for_each(make_printable),
+        Value::Object(fields) => {
+            fields.retain(|name, _| !name.contains(char::is_control));
+            fields.values_mut().for_each(make_printable);
+        }
         _ => {}
     }
 }
@@ -247,5 +251,9 @@ mod tests {
             changes: vec![why.into()],
         };
         assert_eq!(heard, reply);
+        let said = serde_json::json!({"a": {"\u{9b}2J": 1, "b": "\u{1b}"}});
+        line::send(&theirs, &said, None).await.unwrap();
+        let heard: Value = hear(&ours).await.unwrap();
+        assert_eq!(heard, serde_json::json!({"a": {"b": "\u{fffd}"}}));
     }
 }

@@ -121,13 +121,17 @@ fn tunnel_row(tunnel: &Tunnel) -> Vec<String> {
 /// Columns that hold no numbers.
 const TEXTS: [&str; 6] = ["PEER", "ADDRESS", "VIA", "STATE", "TUNNEL", "LISTENS AT"];
 
+/// Most characters that a column is made wide for; one text that is longer is not to push all others
+/// out of sight.
+const WIDEST: usize = 400;
+
 /// Columns of the same width in all rows; those of numbers are on the right.
 fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     let head: Vec<String> = head.iter().map(|&name| name.to_owned()).collect();
     let all: Vec<_> = std::iter::once(&head).chain(&rows).collect();
     let width = |column: usize| {
         let cells = all.iter().map(|row| row[column].chars().count());
-        cells.max().unwrap_or(0)
+        cells.max().unwrap_or(0).min(WIDEST)
     };
     let widths: Vec<_> = (0..head.len()).map(width).collect();
     let is_number = |column: usize| !TEXTS.contains(&head[column].as_str());
@@ -159,5 +163,12 @@ mod tests {
         ];
         let text = "PEER     SENT\na           1\nlonger  200 B\n";
         assert_eq!(table(&["PEER", "SENT"], rows), text);
+    }
+
+    #[test]
+    fn a_text_may_be_as_long_as_it_likes() {
+        let row = |peer: &str| vec![peer.to_owned(), "1".to_owned()];
+        let text = table(&["PEER", "SENT"], vec![row(&"x".repeat(100_000)), row("y")]);
+        assert_eq!(text.lines().last().map(str::len), Some(WIDEST + 6));
     }
 }

@@ -91,7 +91,12 @@ impl Screen {
             if tail.len() == TAIL {
                 tail.pop_front();
             }
-            tail.push_back(tunnel.sent_bytes_per_second + tunnel.received_bytes_per_second);
+            // They are what another program says.
+            let (sent, received) = (
+                tunnel.sent_bytes_per_second,
+                tunnel.received_bytes_per_second,
+            );
+            tail.push_back(sent.saturating_add(received));
         }
     }
 

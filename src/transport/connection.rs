@@ -61,11 +61,11 @@ impl Connection {
         match self {
             Self::Quic(inner) => {
                 let (tx, rx) = inner.open().await?;
-                Ok((Sender::Quic(tx), Receiver::Quic(rx)))
+                Ok((Sender::Quic(tx), rx.into()))
             }
             Self::Tcp(inner) => {
                 let (tx, rx) = inner.open().await?;
-                Ok((Sender::Tcp(tx), Receiver::Tcp(rx)))
+                Ok((Sender::Tcp(tx), rx.into()))
             }
         }
     }
@@ -75,11 +75,11 @@ impl Connection {
         match self {
             Self::Quic(inner) => {
                 let (tx, rx) = inner.accept().await?;
-                Ok((Sender::Quic(tx), Receiver::Quic(rx)))
+                Ok((Sender::Quic(tx), rx.into()))
             }
             Self::Tcp(inner) => {
                 let (tx, rx) = inner.accept().await?;
-                Ok((Sender::Tcp(tx), Receiver::Tcp(rx)))
+                Ok((Sender::Tcp(tx), rx.into()))
             }
         }
     }

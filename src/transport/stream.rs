@@ -1,7 +1,7 @@
 //! The two halves of a flow's stream, whatever carries it.
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, pending, poll_fn};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -90,29 +90,60 @@ impl Sender {
 
 /// The half that bytes come in through. Dropped before its end it breaks the flow.
 #[derive(Debug)]
-pub enum Receiver {
+pub struct Receiver {
+    inner: Incoming,
+    /// In order, and not yet asked for.
+    ready: VecDeque<Bytes>,
+}
+
+/// What brings the bytes of a stream.
+#[derive(Debug)]
+enum Incoming {
     /// QUIC.
     Quic(quic::Receiver),
     /// TLS over TCP.
     Tcp(tcp::Receiver),
 }
 
+impl From<quic::Receiver> for Receiver {
+    fn from(inner: quic::Receiver) -> Self {
+        Self {
+            inner: Incoming::Quic(inner),
+            ready: VecDeque::new(),
+        }
+    }
+}
+
+impl From<tcp::Receiver> for Receiver {
+    fn from(inner: tcp::Receiver) -> Self {
+        Self {
+            inner: Incoming::Tcp(inner),
+            ready: VecDeque::new(),
+        }
+    }
+}
+
 impl Receiver {
     /// Takes up to `max` bytes of what has arrived; none at the end. Cancel-safe.
     pub async fn read_some(&mut self, max: usize) -> Result<Option<Bytes>, StreamError> {
-        match self {
-            Self::Quic(inner) => inner.read_some(max).await,
-            Self::Tcp(inner) => inner.read_some(max).await,
+        if self.ready.is_empty() && !self.wait().await? {
+            return Ok(None);
         }
+        let Some(first) = self.ready.front_mut() else {
+            return Ok(None);
+        };
+        let bytes = first.split_to(max.min(first.len()));
+        if first.is_empty() {
+            self.ready.pop_front();
+        }
+        self.taken(bytes.len());
+        Ok(Some(bytes))
     }
 
     /// What has arrived in order, for a reader to take from the front; after that it is to tell of
     /// it by [`Receiver::taken`].
     pub fn ready(&mut self) -> &mut VecDeque<Bytes> {
-        match self {
-            Self::Quic(inner) => inner.ready(),
-            Self::Tcp(inner) => inner.ready(),
-        }
+        &mut self.ready
     }
 
     /// Waits for more to be ready; false at the end. Cancel-safe.
@@ -120,57 +151,65 @@ impl Receiver {
     /// What is ready already is no reason to put this off: how much there can be is bounded by the
     /// window, and the sender's end or reset is seen here.
     pub async fn wait(&mut self) -> Result<bool, StreamError> {
-        match self {
-            Self::Quic(inner) => inner.wait().await,
-            Self::Tcp(inner) => inner.wait().await,
-        }
+        poll_fn(|cx| self.poll_wait(cx)).await
     }
 
     /// The same, by polling.
     pub fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, StreamError>> {
-        match self {
-            Self::Quic(inner) => inner.poll_wait(cx),
-            Self::Tcp(inner) => inner.poll_wait(cx),
+        if self.kept().poll_cut(cx).is_ready() {
+            return Poll::Ready(Err(StreamError::Cut));
         }
+        let waited = match &mut self.inner {
+            Incoming::Quic(inner) => inner.poll_wait(cx, &mut self.ready),
+            Incoming::Tcp(inner) => inner.poll_wait(cx, &mut self.ready),
+        };
+        if waited.is_pending() && self.ready.is_empty() {
+            // An idle flow holds no buffer.
+            self.ready = VecDeque::new();
+        }
+        waited
     }
 
     /// What the flow keeps in memory, of which this half counts itself what has come.
     pub fn kept(&self) -> &Arc<Kept> {
-        match self {
-            Self::Quic(inner) => inner.kept(),
-            Self::Tcp(inner) => inner.kept(),
+        match &self.inner {
+            Incoming::Quic(inner) => inner.kept(),
+            Incoming::Tcp(inner) => inner.kept(),
         }
     }
 
     /// Waits until the flow is broken; for ever if it ends. Cancel-safe.
     pub async fn broken(&mut self) -> StreamError {
-        match self {
-            Self::Quic(inner) => inner.broken().await,
-            Self::Tcp(inner) => inner.broken().await,
+        loop {
+            match self.wait().await {
+                Ok(true) => {}
+                Ok(false) => pending().await,
+                Err(e) => return e,
+            }
         }
     }
 
     /// Notes that so many bytes have gone on, so that the sender may send more.
     pub fn taken(&mut self, bytes: usize) {
-        match self {
-            Self::Quic(inner) => inner.taken(bytes),
-            Self::Tcp(inner) => inner.taken(bytes),
+        match &mut self.inner {
+            Incoming::Quic(inner) => inner.taken(bytes),
+            Incoming::Tcp(inner) => inner.taken(bytes),
         }
     }
 
     /// Tells the peer that all that it sent, and its end, has gone on.
     pub fn settle(&mut self) {
-        match self {
-            Self::Quic(inner) => inner.settle(),
-            Self::Tcp(inner) => inner.settle(),
+        match &mut self.inner {
+            Incoming::Quic(inner) => inner.settle(),
+            Incoming::Tcp(inner) => inner.settle(),
         }
     }
 
     /// Tells the peer to send no more.
     pub fn stop(&mut self, code: ResetCode) {
-        match self {
-            Self::Quic(inner) => inner.stop(code),
-            Self::Tcp(inner) => inner.stop(code),
+        match &mut self.inner {
+            Incoming::Quic(inner) => inner.stop(code),
+            Incoming::Tcp(inner) => inner.stop(code),
         }
     }
 }

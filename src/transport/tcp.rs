@@ -11,6 +11,7 @@ mod half;
 mod mux;
 mod packets;
 mod proxy;
+mod socket;
 mod stream;
 mod streams;
 
@@ -37,6 +38,7 @@ use crate::memory::Account;
 use crate::tls::Fingerprint;
 
 pub use proxy::{NoProxy, Proxy};
+pub(super) use socket::listen;
 pub(super) use stream::{Receiver, Sender};
 
 /// Clients that the kernel lets wait to be accepted.
@@ -45,21 +47,11 @@ pub(super) const BACKLOG: i32 = 1024;
 /// Pause after a failure to accept, which may last: no descriptors may be left.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Bytes that the kernel may have and not have sent yet. What is there cannot be overtaken.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const UNSENT: u32 = 128 * 1024;
-
 /// Bytes that TLS may have and the kernel not taken yet.
 const ENCRYPTED: usize = 128 * 1024;
 
 /// Largest datagram that we send: one that is larger holds up what follows it.
 const MAX_DATAGRAM: usize = 16 * 1024;
-
-/// Takes a port that was bound by another program.
-pub(super) fn listen(listener: std::net::TcpListener) -> io::Result<TcpListener> {
-    listener.set_nonblocking(true)?;
-    TcpListener::from_std(listener)
-}
 
 /// A server's TCP port, and the connections through it.
 #[derive(Debug)]
@@ -142,7 +134,8 @@ impl Attempt {
     /// Goes through the handshake. It has no deadline of its own. Not cancel-safe: the connection
     /// is closed.
     pub async fn handshake(self) -> Result<Connection, Lost> {
-        prepare(&self.stream).map_err(|e| Lost::Failed(e.to_string()))?;
+        socket::prepare(&self.stream, self.idle_timeout)
+            .map_err(|e| Lost::Failed(e.to_string()))?;
         let limit = |tls: &mut rustls::ServerConnection| tls.set_buffer_limit(Some(ENCRYPTED));
         let accepted = TlsAcceptor::from(self.tls)
             .accept_with(self.stream, limit)
@@ -184,7 +177,7 @@ pub(super) async fn connect(
         Route::Through(proxy, server) => proxy.dial(server).await?,
     };
     let remote = stream.peer_addr().map_err(|e| failed(&e))?;
-    prepare(&stream).map_err(|e| failed(&e))?;
+    socket::prepare(&stream, tuning.idle_timeout).map_err(|e| failed(&e))?;
     let limit = |tls: &mut rustls::ClientConnection| tls.set_buffer_limit(Some(ENCRYPTED));
     let connected = TlsConnector::from(tls).connect_with(name, stream, limit);
     let stream = connected.await.map_err(|e| no_handshake(&e))?;
@@ -199,14 +192,6 @@ pub(super) async fn connect(
     ));
     carriers.close();
     Ok(Connection::new(mux, remote, shown, dropped, Some(carriers)))
-}
-
-/// Sets a TCP connection up for many flows.
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    SockRef::from(stream).set_tcp_notsent_lowat(UNSENT)?;
-    Ok(())
 }
 
 /// What came of a handshake, for those who log in.

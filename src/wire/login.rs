@@ -106,6 +106,9 @@ impl Request {
             n => return Err(unknown("direction", n)),
         };
         let near = reader.text()?;
+        if near.len() > MAX_LABEL {
+            return Err(DecodeError::Text);
+        }
         Ok(Self { number, half, near })
     }
 }
@@ -193,6 +196,25 @@ impl Credential {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_label_is_no_longer_than_it_may_be() {
+        let mut request = requests(Direction::Out, "9900^8800").remove(0);
+        for (length, fits) in [(MAX_LABEL, true), (MAX_LABEL + 1, false), (65_000, false)] {
+            request.near = "x".repeat(length);
+            let mut bytes = Vec::new();
+            request.encode(&mut bytes);
+            // Cut by whoever keeps to the protocol.
+            bytes.truncate(bytes.len() - 2 - MAX_LABEL);
+            bytes.extend((length as u16).to_be_bytes());
+            bytes.extend(request.near.bytes());
+            assert_eq!(
+                Request::decode(&mut Reader(&bytes)).is_ok(),
+                fits,
+                "{length}"
+            );
+        }
+    }
 
     fn requests(direction: Direction, mapping: &str) -> Vec<Request> {
         let tunnels = Tunnel::parse(direction, mapping).unwrap();

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::harness::sockets::{Reception, assert_joined, join, wait_for_reception};
+use crate::harness::sockets::{Reception, assert_joined, join, steady_port, wait_for_reception};
 use crate::harness::tunnel::{Mode, Tunnel};
 use crate::harness::{Program, Signal};
 
@@ -62,26 +62,24 @@ fn add(tunnel: &Tunnel, mapping: &str) -> SocketAddr {
 fn a_port_is_free_when_its_tunnel_has_been_removed() {
     let tunnel = Tunnel::new(Mode::In);
     let target = tunnel.target.addr();
-    let mut mapping = format!("{target}^127.0.0.1:0");
     let mut flows = Vec::new();
+    let mapping = format!("{target}^127.0.0.1:{}", steady_port());
     for _ in 0..5 {
         let entrance = add(&tunnel, &mapping);
         flows.push(join(entrance, &tunnel.target));
         ask(&tunnel, &["tunnel", "remove", "-R", &mapping]);
         drop(TcpListener::bind(entrance).expect("a free port"));
-        mapping = format!("{target}^{entrance}");
     }
     // What is open drains.
     for (visitor, end) in &flows {
         assert_joined(visitor, end);
     }
 
-    let mut mapping = "9^udp://127.0.0.1:0".to_owned();
+    let mapping = format!("9^udp://127.0.0.1:{}", steady_port());
     for _ in 0..5 {
         let entrance = add(&tunnel, &mapping);
         ask(&tunnel, &["tunnel", "remove", "-R", &mapping]);
         drop(UdpSocket::bind(entrance).expect("a free port"));
-        mapping = format!("9^udp://{entrance}");
     }
 }
 

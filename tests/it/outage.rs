@@ -1,6 +1,7 @@
 //! Outages of the path and of either end: what is open goes on, and what is new is told at once.
 
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,9 @@ const OUTAGE: Duration = Duration::from_secs(60);
 
 /// What is promised for a fault's end, twice: for a machine that is busy with other tests.
 const PAUSE: Duration = Duration::from_secs(2 * 2);
+
+/// The same by TCP.
+const PAUSE_BY_TCP: Duration = Duration::from_secs(2 * 3);
 
 /// What is promised for noticing a fault, twice.
 const NOTICE: Duration = Duration::from_secs(2 * 10);
@@ -69,6 +73,35 @@ fn a_minute_of_darkness(mode: Mode) {
     end(transfers);
     assert_eq!(tunnel.client.count("connected to "), 1);
     link.at_visitor(mode, || tunnel.flow());
+}
+
+/// The system sends what was lost, after a pause that grows with the outage unless it is bounded, as newer
+/// Linux can have it.
+#[test]
+fn half_a_minute_of_darkness_by_tcp() {
+    if !Path::new("/proc/sys/net/ipv4/tcp_rto_max_ms").exists() {
+        return;
+    }
+    let Some(link) = Link::mostly_idle("delay=25 rate=50") else {
+        return;
+    };
+    let tunnel = Tunnel::over_with(&link, Mode::Out, &["--transport", "tcp"]);
+    let transfers = both_ways(&link.at_client(|| tunnel.flow()));
+    for transfer in &transfers {
+        transfer.wait_for(4 << 20);
+    }
+    link.set("loss=100");
+    std::thread::sleep(OUTAGE / 2);
+    let before = transfers.each_ref().map(Transfer::arrived);
+    link.set("loss=0");
+    let pauses = pauses(&transfers, before, Instant::now());
+    say(&format!("{pauses:.2?} up and down until bytes came"));
+    assert!(
+        pauses.iter().all(|pause| *pause < PAUSE_BY_TCP),
+        "{pauses:?}"
+    );
+    link.set("rate=0");
+    end(transfers);
 }
 
 fn the_clients_port_changes(mode: Mode) {

@@ -1,18 +1,19 @@
 //! A tunnel that a server took, and refuses when its client connects again: that is the end of this one
 //! alone, until it is to be had again.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Instant;
 
 use crate::harness::entries::By;
-use crate::harness::sockets::{Reception, Target, assert_joined, join, wait_for_reception};
+use crate::harness::sockets::{
+    Reception, Target, assert_joined, join, steady_port, wait_for_reception,
+};
 use crate::harness::tunnel::Mode;
 use crate::harness::{DEADLINE, Program, Site};
 
-/// A port of 127.0.0.1 that was free a moment ago.
+/// A port of 127.0.0.1 that is free.
 fn free_port() -> SocketAddr {
-    let port = TcpListener::bind("127.0.0.1:0").expect("a port");
-    port.local_addr().expect("an address")
+    (Ipv4Addr::LOCALHOST, steady_port()).into()
 }
 
 /// Takes a port as soon as it is free.
@@ -78,7 +79,9 @@ fn a_port_that_was_taken_meanwhile() {
 
     for (port, taken) in [configured, added].into_iter().zip(taken) {
         drop(taken);
+        let free = Instant::now();
         client.nth_line(2, &format!("the server listens on {port}"));
+        println!("it is back {:?} after its port was free", free.elapsed());
         join(port, &target);
     }
     join(entrance, &target);

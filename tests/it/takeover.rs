@@ -11,6 +11,13 @@ use crate::harness::{PASSWORD, Program, Site};
 /// What is promised, twice.
 const TAKEOVER: Duration = Duration::from_secs(2 * 2);
 
+/// Looks whether a port was taken over as fast as is promised, on a machine where it takes so long to start
+/// a client that has nothing to take over.
+fn assert_fast(took: Duration, usual: Duration) {
+    println!("taken over after {took:?}, where a first client takes {usual:?}");
+    assert!(took < TAKEOVER + 2 * usual, "{took:?} {usual:?}");
+}
+
 /// Two clients that may listen wherever they like, and a server for them.
 fn server(site: &Site) -> Program {
     let rights = "listen = [\"127.0.0.1:0\", \"127.0.0.1:1024-65535\"]";
@@ -25,8 +32,10 @@ fn a_killed_client_gets_its_port_back() {
     let server = server(&site);
     let addr = server.server_addr();
     let args = Mode::In.args(target.addr());
+    let start = Instant::now();
     let client = site.client_as(addr, "one", By::Key, &args);
     let entrance = client.entrance(&Mode::In.announcement(target.addr()));
+    let usual = start.elapsed();
     // What is still open does not stand in the way.
     let _flow = join(entrance, &target);
     client.kill();
@@ -35,8 +44,7 @@ fn a_killed_client_gets_its_port_back() {
     let mapping = format!("{}^{entrance}", target.addr());
     let client = site.client_as(addr, "one", By::Key, &["-R", &mapping]);
     assert_eq!(client.addr("the server listens on "), entrance);
-    let took = start.elapsed();
-    assert!(took < TAKEOVER, "{took:?}");
+    assert_fast(start.elapsed(), usual);
     join(entrance, &target);
     server.line("no sign of life");
 }
@@ -49,8 +57,10 @@ fn a_killed_client_gets_its_port_back_elsewhere() {
     let server = server(&site);
     let addr = server.server_addr();
     let args = Mode::In.args(target.addr());
+    let start = Instant::now();
     let client = site.client_as(addr, "one", By::Key, &args);
     let entrance = client.entrance(&Mode::In.announcement(target.addr()));
+    let usual = start.elapsed();
     let nat = Nat::new(addr);
     nat.move_to("127.0.0.3");
     client.kill();
@@ -59,8 +69,7 @@ fn a_killed_client_gets_its_port_back_elsewhere() {
     let mapping = format!("{}^{entrance}", target.addr());
     let client = site.client_as(nat.addr(), "one", By::Key, &["-R", &mapping]);
     assert_eq!(client.addr("the server listens on "), entrance);
-    let took = start.elapsed();
-    assert!(took < TAKEOVER, "{took:?}");
+    assert_fast(start.elapsed(), usual);
     join(entrance, &target);
     let login = server.nth_line(2, "client logged in");
     assert!(login.contains("from=127.0.0.3:"), "{login}");
@@ -79,16 +88,17 @@ fn a_killed_client_gets_its_udp_port_back() {
         false => site.client_as(addr, "one", By::Key, &["-R", mapping]),
     };
     for by_password in [false, true] {
+        let began = Instant::now();
         let client = start(by_password, &format!("9^udp://127.0.0.1:{}", steady_port()));
         let port = client.addr("the server listens on ");
+        let usual = began.elapsed();
         let another = start(!by_password, &format!("9^udp://{port}")).ended();
         assert!(another.error().contains("taken"), "{}", another.stderr);
         client.kill();
         let began = Instant::now();
         let client = start(by_password, &format!("9^udp://{port}"));
         assert_eq!(client.addr("the server listens on "), port);
-        let took = began.elapsed();
-        assert!(took < TAKEOVER, "{took:?}");
+        assert_fast(began.elapsed(), usual);
     }
 }
 

@@ -1,12 +1,14 @@
 //! A server that is replaced by a new process while it serves (SIGUSR2): nobody is refused, and what is open goes on.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::harness::sockets::{Target, assert_joined, join, receive, receive_all, send, visit};
+use crate::harness::sockets::{
+    Target, assert_joined, join, receive, receive_all, send, steady_port, visit,
+};
 use crate::harness::tunnel::{Mode, Tunnel, in_both_modes};
 use crate::harness::web::{in_path, nginx};
 use crate::harness::{DEADLINE, PASSWORD, Program, Signal, Site, is_installed};
@@ -221,9 +223,7 @@ fn get(connection: &TcpStream, path: &str, head: &str) -> String {
 /// While the old process still has flows it is the new one that says how the server is.
 #[test]
 fn the_new_process_alone_answers_by_http() {
-    let port = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let web = port.local_addr().expect("an address");
-    drop(port);
+    let web = SocketAddr::from((Ipv4Addr::LOCALHOST, steady_port()));
     let args = ["--metrics", &web.to_string()];
     let tunnel = Tunnel::with_server(Mode::In, &args, &["--drain", "600"]);
     let _flow = tunnel.flow();

@@ -177,6 +177,21 @@ fn a_refusal_is_the_end_only_if_all_refuse() {
 }
 
 #[test]
+fn who_changes_something_is_tried_at_once() {
+    let mut two = Simulation::new(Policy::First, 2);
+    two.tried();
+    two.failover.refused(0, two.now);
+    assert_eq!(two.tried(), [1]);
+    two.up(1);
+    assert!(two.after(SECOND).is_empty());
+    two.failover.forgive(two.now);
+    assert_eq!(two.tried(), [0]);
+    // Those that are there or wait for their turn are not concerned.
+    two.failover.forgive(two.now);
+    assert!(two.tried().is_empty());
+}
+
+#[test]
 fn a_server_that_was_stopped_may_be_back_soon() {
     let mut one = Simulation::new(Policy::First, 1);
     one.tried();

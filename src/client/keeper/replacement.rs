@@ -53,16 +53,24 @@ impl Keeper {
     /// Logs in anew when that is to be done by other terms than it was, which have to be good. Cancel-safe.
     async fn by_other_terms(&self, opener: &Opener, terms: &Arc<Terms>) -> Begun {
         let (mut current, mut known) = (self.terms.clone(), terms.clone());
+        let mut backoff = Backoff::new();
         loop {
             let is_other = |current: &Arc<Terms>| !Arc::ptr_eq(current, &known);
             let other = current.wait_for(is_other).await.map(|other| other.clone());
-            known = match other {
+            let other = match other {
                 Ok(other) if opener.is_open() => other,
                 _ => return std::future::pending().await,
             };
             match self.log_in(None, Former::Retires, true).await {
                 Ok(begun) => return begun,
-                Err(e) => warn!("the session goes on as it is, until its end: {e}"),
+                Err(e) if e.is_final() => {
+                    warn!("the session goes on as it is, until its end: {e}");
+                    known = other;
+                }
+                Err(e) => {
+                    debug!("no other login to {} yet: {e}", self.upstream.addr);
+                    sleep(backoff.wait(fastrand::f64())).await;
+                }
             }
         }
     }

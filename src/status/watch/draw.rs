@@ -131,7 +131,7 @@ fn tunnels_table(view: &View<'_>, area: Rect) -> Table<'static> {
     let title = match shown.len() {
         n if n > room => {
             shown.sort_by_key(|t| {
-                let bytes = t.sent_bytes + t.received_bytes;
+                let bytes = t.sent_bytes.saturating_add(t.received_bytes);
                 std::cmp::Reverse((t.flows_open, bytes))
             });
             shown.truncate(room);

@@ -4,13 +4,13 @@
 //! one that ended. A [`Sender`] that is dropped unfinished resets its stream instead.
 
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use quinn::{ReadError, RecvStream, SendStream, VarInt, WriteError};
 use tokio::time::timeout;
 
@@ -164,8 +164,6 @@ pub struct Receiver {
     credit: Arc<Credit>,
     window: Window,
     reassembly: Reassembly,
-    /// In order, and not yet asked for.
-    ready: VecDeque<Bytes>,
 }
 
 impl Receiver {
@@ -184,46 +182,16 @@ impl Receiver {
             window,
             credit,
             reassembly: Reassembly::default(),
-            ready: VecDeque::new(),
         }
     }
 
-    /// Takes up to `max` bytes of what has arrived; none at the end. Cancel-safe.
-    pub async fn read_some(&mut self, max: usize) -> Result<Option<Bytes>, StreamError> {
-        if self.ready.is_empty() && !self.wait().await? {
-            return Ok(None);
-        }
-        let Some(first) = self.ready.front_mut() else {
-            return Ok(None);
-        };
-        let bytes = first.split_to(max.min(first.len()));
-        if !first.has_remaining() {
-            self.ready.pop_front();
-        }
-        self.taken(bytes.len());
-        Ok(Some(bytes))
-    }
-
-    /// What has arrived in order, for a reader to take from the front; after that it is to tell of
-    /// it by [`Receiver::taken`].
-    pub fn ready(&mut self) -> &mut VecDeque<Bytes> {
-        &mut self.ready
-    }
-
-    /// Waits for more to be ready; false at the end. Cancel-safe.
-    ///
-    /// What is ready already is no reason to put this off: how much there can be is bounded by the
-    /// window, and the sender's end or reset is seen here.
-    pub async fn wait(&mut self) -> Result<bool, StreamError> {
-        poll_fn(|cx| self.poll_wait(cx)).await
-    }
-
-    /// The same, by polling.
-    pub fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, StreamError>> {
-        if self.window.kept().poll_cut(cx).is_ready() {
-            return Poll::Ready(Err(StreamError::Cut));
-        }
-        let before = self.ready.len();
+    /// Moves what has arrived; waits if there is nothing, and false at the end.
+    pub fn poll_wait(
+        &mut self,
+        cx: &mut Context<'_>,
+        ready: &mut VecDeque<Bytes>,
+    ) -> Poll<Result<bool, StreamError>> {
+        let before = ready.len();
         loop {
             let chunk = pin!(self.inner.read_chunk(usize::MAX, false)).poll(cx);
             let ended = match chunk {
@@ -239,7 +207,6 @@ impl Receiver {
                         true => Bytes::copy_from_slice(&chunk.bytes),
                         false => chunk.bytes,
                     };
-                    let ready = &mut self.ready;
                     self.reassembly
                         .accept(chunk.offset, bytes, |piece| ready.push_back(piece));
                     continue;
@@ -249,15 +216,9 @@ impl Receiver {
                 Poll::Pending => None,
             };
             return match ended {
-                _ if self.ready.len() > before => Poll::Ready(Ok(true)),
+                _ if ready.len() > before => Poll::Ready(Ok(true)),
                 Some(end) => Poll::Ready(end),
-                None => {
-                    if self.ready.is_empty() {
-                        // An idle flow holds no buffer.
-                        self.ready = VecDeque::new();
-                    }
-                    Poll::Pending
-                }
+                None => Poll::Pending,
             };
         }
     }
@@ -265,17 +226,6 @@ impl Receiver {
     /// What the flow keeps in memory.
     pub fn kept(&self) -> &Arc<Kept> {
         self.window.kept()
-    }
-
-    /// Waits until the flow is broken; for ever if it ends. Cancel-safe.
-    pub async fn broken(&mut self) -> StreamError {
-        loop {
-            match self.wait().await {
-                Ok(true) => {}
-                Ok(false) => std::future::pending().await,
-                Err(e) => return e,
-            }
-        }
     }
 
     /// Notes that so many bytes have gone on, so that the sender may send more.

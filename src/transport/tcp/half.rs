@@ -20,7 +20,10 @@ const HEAD: u64 = 256 * 1024;
 
 /// Pieces that are smaller are copied together: what waits for a reader is not to keep much larger
 /// buffers that it came in.
-const SMALL_PIECE: usize = 8 * 1024;
+pub(super) const SMALL_PIECE: usize = 8 * 1024;
+
+/// Chunks for which a queue keeps room when it is empty.
+const FEW: usize = 4;
 
 /// How far one direction has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +145,10 @@ impl Outgoing {
         let (bytes, paid) = (chunk.split_to(most.min(chunk.len())), *paid);
         if chunk.is_empty() {
             self.queue.pop_front();
+        }
+        if self.queue.is_empty() && self.queue.capacity() > FEW {
+            // An idle flow holds no room for what there once was.
+            self.queue = VecDeque::new();
         }
         self.sent += bytes.len() as u64;
         self.give_back(bytes.len(), paid);

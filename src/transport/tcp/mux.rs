@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::Batch;
 use super::frame::{Frame, Malformed};
-use super::half::Violation;
+use super::half::{SMALL_PIECE, Violation};
 use super::packets::Packets;
 use super::streams::{Side, Stream, Streams};
 use crate::transport::credit::Growth;
@@ -220,9 +220,11 @@ impl Mux {
         }
     }
 
-    /// Waits while a stranger has sent as much as it may.
+    /// Waits while a stranger has sent as much as it may; not at the end, when all is thrown away.
     pub(super) async fn may_read(&self) {
-        while self.lock().unread >= Some(UNREAD_BEFORE_LOGIN) {
+        let waits =
+            |state: &State| state.end.is_none() && state.unread >= Some(UNREAD_BEFORE_LOGIN);
+        while waits(&self.lock()) {
             self.drained.notified().await;
         }
     }
@@ -281,6 +283,11 @@ impl Mux {
         if std::mem::take(&mut state.ping) {
             state.pinged.get_or_insert_with(Instant::now);
             batch.push(Frame::Ping);
+        }
+        while batch.len() < BATCH
+            && let Some(frame) = state.streams.next_opened()
+        {
+            batch.push(frame);
         }
         while batch.len() < BATCH
             && let Some(frame) = state.streams.next_control()
@@ -347,6 +354,14 @@ impl Mux {
     }
 }
 
+/// Bytes by themselves, where they are few beside the buffer that they came in and would keep.
+fn apart(bytes: Bytes) -> Bytes {
+    match bytes.len() {
+        n if n < SMALL_PIECE => Bytes::copy_from_slice(&bytes),
+        _ => bytes,
+    }
+}
+
 /// Whom a frame concerns.
 struct News {
     stream: bool,
@@ -383,7 +398,7 @@ impl State {
             Frame::Datagram(_) if self.unread.is_some() => return Err(Violation),
             Frame::Datagram(datagram) => {
                 self.datagrams_received += 1;
-                self.datagrams_in.push(datagram);
+                self.datagrams_in.push(apart(datagram));
             }
             Frame::Ping => self.pong = true,
             Frame::Pong => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use tokio::time::sleep;
 use tokio_util::sync::PollSemaphore;
 
@@ -18,9 +18,9 @@ use crate::transport::{ResetCode, StreamError};
 /// Longest that a sender waits for the receiver to pass on what it has.
 const SETTLING: Duration = Duration::from_secs(60);
 
-/// A write that need not wait for room, if its stream has nothing else waiting: a keystroke, or a
-/// small request.
-const SMALL_WRITE: usize = 4 * 1024;
+/// A write that need not wait for room, if its stream has nothing else waiting: a keystroke, or what a
+/// new flow begins with, which is its header and 4 KiB at most.
+const SMALL_WRITE: usize = 5 * 1024;
 
 /// Most bytes that are copied in one go.
 const LARGEST_COPY: usize = 64 * 1024;
@@ -168,8 +168,6 @@ pub struct Receiver {
     id: u64,
     mux: Arc<Mux>,
     window: Window,
-    /// In order, and not yet asked for.
-    ready: VecDeque<Bytes>,
     ended: bool,
     settled: bool,
 }
@@ -181,7 +179,6 @@ impl Receiver {
             id,
             mux,
             window,
-            ready: VecDeque::new(),
             ended: false,
             settled: false,
         };
@@ -196,51 +193,24 @@ impl Receiver {
             .with(self.id, |stream| stream.incoming.grant(limit));
     }
 
-    /// Takes up to `max` bytes of what has arrived; none at the end. Cancel-safe.
-    pub async fn read_some(&mut self, max: usize) -> Result<Option<Bytes>, StreamError> {
-        if self.ready.is_empty() && !self.wait().await? {
-            return Ok(None);
-        }
-        let Some(first) = self.ready.front_mut() else {
-            return Ok(None);
-        };
-        let bytes = first.split_to(max.min(first.len()));
-        if !first.has_remaining() {
-            self.ready.pop_front();
-        }
-        self.taken(bytes.len());
-        Ok(Some(bytes))
-    }
-
-    /// What has arrived, for a reader to take from the front; after that it is to tell of it by
-    /// [`Receiver::taken`].
-    pub fn ready(&mut self) -> &mut VecDeque<Bytes> {
-        &mut self.ready
-    }
-
-    /// Waits for more to be ready; false at the end. Cancel-safe.
-    pub async fn wait(&mut self) -> Result<bool, StreamError> {
-        poll_fn(|cx| self.poll_wait(cx)).await
-    }
-
-    /// The same, by polling.
-    pub fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, StreamError>> {
+    /// Moves what has arrived; waits if there is nothing, and false at the end.
+    pub fn poll_wait(
+        &mut self,
+        cx: &mut Context<'_>,
+        ready: &mut VecDeque<Bytes>,
+    ) -> Poll<Result<bool, StreamError>> {
         if self.ended {
             return Poll::Ready(Ok(false));
         }
         if self.mux.is_over() {
             return Poll::Ready(Err(StreamError::Lost));
         }
-        if self.window.kept().poll_cut(cx).is_ready() {
-            return Poll::Ready(Err(StreamError::Cut));
-        }
-        let before = self.ready.len();
-        let ready = &mut self.ready;
+        let before = ready.len();
         let polled = self.mux.with(self.id, |s| s.incoming.poll(cx, ready));
         let broken = StreamError::Reset(ResetCode::Broken);
         let polled = ready!(polled.unwrap_or(Poll::Ready(Err(broken))));
         self.ended = matches!(polled, Ok(false));
-        let arrived = self.ready.range(before..).map(Bytes::len).sum();
+        let arrived = ready.range(before..).map(Bytes::len).sum();
         self.window.kept().arrive(arrived);
         Poll::Ready(polled)
     }
@@ -248,17 +218,6 @@ impl Receiver {
     /// What the flow keeps in memory.
     pub fn kept(&self) -> &Arc<Kept> {
         self.window.kept()
-    }
-
-    /// Waits until the flow is broken; for ever if it ends. Cancel-safe.
-    pub async fn broken(&mut self) -> StreamError {
-        loop {
-            match self.wait().await {
-                Ok(true) => {}
-                Ok(false) => std::future::pending().await,
-                Err(e) => return e,
-            }
-        }
     }
 
     /// Notes that so many bytes have gone on, so that the sender may send more.

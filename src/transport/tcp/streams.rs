@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::frame::Frame;
@@ -35,8 +36,10 @@ pub(super) struct Stream {
 pub(super) struct Streams {
     by_id: HashMap<u64, Stream>,
     side: Side,
-    /// The next number of our own, and the least that the peer has not used.
+    /// The next number of our own, the least of them that the peer has not seen, and the least that the
+    /// peer has not used.
     next: u64,
+    unseen: u64,
     next_of_peer: u64,
     /// Streams that the peer has open, and how many it may.
     of_peer: usize,
@@ -55,6 +58,7 @@ impl Streams {
             by_id: HashMap::new(),
             side,
             next: own,
+            unseen: own,
             next_of_peer: 1 - own,
             of_peer: 0,
             most_of_peer,
@@ -151,6 +155,16 @@ impl Streams {
     /// One of a stream's halves is used no more.
     pub(super) fn leave(&mut self, id: u64) {
         self.with(id, |stream| stream.halves -= 1);
+    }
+
+    /// Takes the word that begins the next stream of ours. Without it a stream whose first bytes have to
+    /// wait, while a younger one is reset, would come out of order, and so be none.
+    pub(super) fn next_opened(&mut self) -> Option<Frame> {
+        let id = self.unseen;
+        (id < self.next).then(|| {
+            self.unseen += 2;
+            Frame::Data(id, Bytes::new())
+        })
     }
 
     /// Takes what is to be said of any stream.
