@@ -6,6 +6,7 @@
 
 mod credential;
 mod entry;
+mod identity;
 mod listen;
 mod own;
 mod registry;
@@ -20,8 +21,9 @@ use crate::tunnel::{Host, HostPort, Listen, Target, UnixPath};
 
 pub use credential::{ChannelBinding, Credential, NoVerifier, Password, Proof, StoredKey};
 pub use entry::{Entry, Mistake, Verifier, is_name, read};
+pub use identity::{Held, Identity};
 pub use listen::{Addresses, ListenRule};
-pub use registry::{Claim, Held, Identity, PASSWORD_IDENTITY, Registry};
+pub use registry::{Claim, PASSWORD_IDENTITY, Registry};
 pub use rule::{Machines, Network, Rule, RuleError};
 
 /// The first port that a client with the password alone may listen on: those below are the system's

@@ -16,7 +16,8 @@ use anyhow::{Result, ensure};
 use crate::config::Checked;
 use crate::connector;
 #[cfg(unix)]
-use crate::control::{Role, Running, Which};
+use crate::control::{Running, Which};
+use crate::status::Role;
 use crate::tunnel::{HostPort, Target};
 use crate::worker_runtime;
 
@@ -134,6 +135,6 @@ async fn or_runs(outcome: io::Result<String>, role: Role) -> io::Result<String> 
 }
 
 #[cfg(not(unix))]
-async fn or_runs(outcome: io::Result<String>, _: ()) -> io::Result<String> {
+async fn or_runs(outcome: io::Result<String>, _: Role) -> io::Result<String> {
     outcome
 }

@@ -37,6 +37,15 @@
 //! byte, and a classic BPF program on the group of sockets steers packets by it, so that a client
 //! whose address changes still reaches its worker. That is not built yet.
 
+#![cfg_attr(
+    not(unix),
+    allow(
+        dead_code,
+        unused_variables,
+        reason = "where there is no control socket, nobody asks for what it is asked for"
+    )
+)]
+
 pub mod access;
 pub mod audit;
 pub mod bench;
@@ -97,10 +106,10 @@ use crate::cli::{Command, LogFormat, ServerFlags};
 use crate::client::Client;
 use crate::config::{Checked, ClientConfig, ConnectConfig, NotUnderstood, ServerConfig, Source};
 #[cfg(unix)]
-use crate::control::{Predecessor, Running};
+use crate::control::Running;
 use crate::invitation::Invitation;
 use crate::log::Log;
-use crate::server::Server;
+use crate::server::{Predecessor, Server};
 use crate::session::Opener;
 use crate::signals::Signals;
 #[cfg(unix)]

@@ -1,6 +1,6 @@
 //! Sockets that visitors connect to.
 
-#[cfg(unix)]
+#[cfg_attr(not(unix), path = "listener/ports_elsewhere.rs")]
 mod ports;
 mod proxy_header;
 mod tcp;
@@ -22,7 +22,6 @@ use tracing::warn;
 use crate::socket::Socket;
 use crate::tunnel::{Listen, ProxyHeader};
 
-#[cfg(unix)]
 pub use ports::Ports;
 pub use udp::Listener as UdpListener;
 

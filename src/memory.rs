@@ -1,7 +1,7 @@
 //! How much memory the process may have, by the control groups that it is in, and who goes when it
 //! runs out: the kernel kills what goes beyond its limit.
 //!
-//! What flows keep is counted and has a budget ([`kept`]), which is a share of the limit, and that bounds
+//! What flows keep is counted and has a budget (`kept`), which is a share of the limit, and that bounds
 //! it. All else is seen by looking at what the kernel counts, now and then: whoever is about to begin
 //! something asks here first. Where there is no limit, there is always room.
 

@@ -1,9 +1,13 @@
 //! Another user to go on as, once the sockets that need more rights are there.
 
+#[cfg(target_vendor = "apple")]
+use std::ffi::CStr;
 use std::ffi::CString;
 
 use anyhow::{Context, Result, anyhow};
-use nix::unistd::{User, geteuid, initgroups, setgid, setuid};
+#[cfg(not(target_vendor = "apple"))]
+use nix::unistd::initgroups as take_groups;
+use nix::unistd::{User, geteuid, setgid, setuid};
 
 /// A user of this system.
 #[derive(Debug)]
@@ -26,9 +30,15 @@ impl Account {
         }
         let name = CString::new(user.name.as_str())?;
         // The user last: it takes away the right to change the groups.
-        initgroups(&name, user.gid)
+        take_groups(&name, user.gid)
             .and_then(|()| setgid(user.gid))
             .and_then(|()| setuid(user.uid))
             .with_context(|| format!("cannot go on as user {}; only root can", user.name))
     }
+}
+
+/// Apple's systems keep groups elsewhere than in the process, and have launchd start it as another user.
+#[cfg(target_vendor = "apple")]
+fn take_groups(_: &CStr, _: nix::unistd::Gid) -> nix::Result<()> {
+    Err(nix::errno::Errno::ENOTSUP)
 }

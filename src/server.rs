@@ -6,6 +6,7 @@ mod door;
 mod entrance;
 mod reload;
 mod seats;
+#[cfg_attr(not(unix), path = "server/succession_elsewhere.rs")]
 mod succession;
 
 use std::mem;
@@ -26,7 +27,7 @@ use crate::audit;
 use crate::bench;
 use crate::config::{ServerConfig, Source};
 #[cfg(unix)]
-use crate::control::{ControlSocket, Greeting, Predecessor};
+use crate::control::{ControlSocket, Greeting};
 use crate::listener::Ports;
 use crate::metrics::{Login, Metrics};
 use crate::reload::Occasions;
@@ -36,7 +37,7 @@ use crate::systemd;
 use crate::transport::{Attempt, Bound, CloseCode, Connection, Endpoint};
 use crate::web::Web;
 
-pub use succession::sockets;
+pub use succession::{Predecessor, sockets};
 
 /// Longest that a handshake and a login may take together.
 const LOGIN_DEADLINE: Duration = Duration::from_secs(5);

@@ -4,6 +4,8 @@
 //! that broke shows as an end, and what is written to it then fails.
 
 mod udp;
+#[cfg_attr(not(unix), path = "socket/watched_elsewhere.rs")]
+mod watched;
 
 use std::io::{self, IoSlice, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
@@ -25,8 +27,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNSENT: u32 = 64 * 1024;
 
-pub(crate) use udp::register;
 pub use udp::{Packet, Route, UdpPort};
+pub(crate) use watched::{Watched, register};
 
 /// A connected socket that a flow goes through.
 #[derive(Debug)]

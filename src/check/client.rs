@@ -10,11 +10,10 @@ use tokio_util::sync::CancellationToken;
 use super::{Report, or_runs, reach, resolve};
 use crate::client;
 use crate::config::{ClientConfig, Upstream};
-#[cfg(unix)]
-use crate::control::Role;
 use crate::listener::Listener;
 use crate::metrics::{Account, Metrics};
 use crate::session::{self, ALPN, LoggedIn, NotGiven, Opener, SessionError, Summons};
+use crate::status::Role;
 use crate::transport::{Connection, Lost};
 use crate::tunnel::{Direction, Half, Listen, Target, Tunnel};
 
@@ -46,10 +45,7 @@ async fn near(tunnel: &Tunnel, report: &mut Report) {
         Half::Listen(Listen::Stdio, _) => {}
         Half::Listen(listen, _) => {
             let bound = Listener::bind(&listen).map(|_| "it is free".to_owned());
-            #[cfg(unix)]
             let bound = or_runs(bound, Role::Client).await;
-            #[cfg(not(unix))]
-            let bound = or_runs(bound, ()).await;
             report.step(format_args!("{tunnel}: listen on {listen}"), begun, &bound);
         }
         Half::Dial(target) => {

@@ -7,8 +7,7 @@ use std::time::Instant;
 use super::{Report, or_runs, reach};
 use crate::access::{Machines, Rule};
 use crate::config::ServerConfig;
-#[cfg(unix)]
-use crate::control::Role;
+use crate::status::Role;
 use crate::tunnel::{Host, HostPort, ListenAddr, Target};
 
 pub(super) async fn check(config: ServerConfig, report: &mut Report) {
@@ -30,10 +29,7 @@ pub(super) async fn check(config: ServerConfig, report: &mut Report) {
     report.step("who may log in", begun, &may_log_in);
     let begun = Instant::now();
     let listened = bind(config.addr);
-    #[cfg(unix)]
     let listened = or_runs(listened, Role::Server).await;
-    #[cfg(not(unix))]
-    let listened = or_runs(listened, ()).await;
     report.step(format_args!("--addr {}", config.addr), begun, &listened);
     for target in config
         .password

@@ -18,9 +18,11 @@ use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use super::Server;
-use crate::control::{Offer, Predecessor, Successor};
+use crate::control::{Offer, Successor};
 use crate::systemd;
 use crate::transport::{Bound, Generation};
+
+pub use crate::control::Predecessor;
 
 /// Longest that a new process may take to serve.
 const BEGINNING: Duration = Duration::from_secs(20);

@@ -3,13 +3,15 @@
 use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+
+use super::watched::{Watched, register};
 
 /// Bytes that the kernel is asked to keep for us while we are busy with something else.
 const BUFFER: usize = 4 * 1024 * 1024;
@@ -35,13 +37,14 @@ thread_local! {
 /// whenever a packet has left, which would wake us for each.
 #[derive(Debug)]
 pub struct UdpPort {
-    socket: AsyncFd<Arc<UdpSocket>>,
+    socket: Watched<UdpSocket>,
     state: UdpSocketState,
     addr: SocketAddr,
     /// The address that it is connected to.
     peer: Option<SocketAddr>,
 }
 
+#[cfg(unix)]
 impl AsFd for UdpPort {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.get_ref().as_fd()
@@ -262,20 +265,6 @@ impl UdpPort {
         let socket = self.socket.get_ref();
         send(socket).or_else(|_| send(socket)).is_ok()
     }
-}
-
-#[expect(
-    unsafe_code,
-    reason = "tokio's promise about the descriptor can only be given so"
-)]
-pub(crate) fn register<T>(socket: Arc<T>, interest: Interest) -> io::Result<AsyncFd<Arc<T>>>
-where
-    T: AsRawFd,
-    OwnedFd: From<T>,
-{
-    // SAFETY: the socket, being one of those that can be made an `OwnedFd`, owns its descriptor, hands out the same one for all of its life, and
-    // closes it only after AsyncFd, which shares the socket, has deregistered it.
-    Ok(unsafe { AsyncFd::register_with_interest(socket, interest) }?)
 }
 
 fn open(addr: SocketAddr) -> io::Result<Socket> {

@@ -110,7 +110,7 @@ fn hash(user: &[u8], password: &[u8]) -> Option<[u8; 32]> {
     Some(hash)
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;

@@ -85,7 +85,7 @@ fn make(path: &Path) -> io::Result<()> {
     made
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 

@@ -13,7 +13,8 @@ struct Source {
 
 impl Source {
     fn new(module: &str, text: &str) -> Self {
-        let tests = text.find("#[cfg(test)]\nmod tests");
+        let tests = ["test", "all(test, unix)"].map(|cfg| format!("#[cfg({cfg})]\nmod tests"));
+        let tests = tests.iter().find_map(|start| text.find(start));
         let text = &text[..tests.unwrap_or(text.len())];
         let lines = text.lines().map(|line| {
             let comment = line.find("//").filter(|at| !line[..*at].ends_with(':'));

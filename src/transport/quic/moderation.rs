@@ -15,11 +15,10 @@ use std::{future::Future as _, io};
 
 use quinn::udp::RecvMeta;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::time::{Sleep, sleep};
 use tracing::warn;
 
-use crate::socket::register;
+use crate::socket::{Watched, register};
 
 /// How long packets gather; tokio's timer, precise to a millisecond, makes up to twice that of it.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -78,7 +77,7 @@ pub(super) struct Reader {
     socket: Arc<UdpSocket>,
     bulk: Arc<Bulk>,
     /// None in a pause: were it registered, each packet would wake the reactor all the same.
-    readable: Option<AsyncFd<Arc<UdpSocket>>>,
+    readable: Option<Watched<UdpSocket>>,
     pause: Pin<Box<Sleep>>,
     /// Full packets read since then.
     full: usize,

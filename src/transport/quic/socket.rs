@@ -12,12 +12,11 @@ use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tracing::warn;
 
 use super::moderation::{Bulk, Reader};
 use super::slumber::Slumber;
-use crate::socket::{bind_to, register};
+use crate::socket::{Watched, bind_to, register};
 use crate::tunnel::ListenAddr;
 
 /// Bytes asked for in each direction; the usual 208 KiB drop packets at speed.
@@ -231,7 +230,7 @@ fn silence(datagrams: &mut [u8], stride: usize) {
 struct Room {
     socket: Arc<BatchSocket>,
     /// Only while there is none: a second registration of the same socket.
-    waiting: Option<AsyncFd<Arc<UdpSocket>>>,
+    waiting: Option<Watched<UdpSocket>>,
 }
 
 impl UdpPoller for Room {
