@@ -246,7 +246,8 @@ pub enum Lost {
     Local,
     /// The peer has not been heard of for too long.
     #[error(
-        "nothing was heard from the peer in time; it may be down, or a firewall may drop its UDP"
+        "nothing was heard from the peer in time; it may be down, or a firewall in the way, as QUIC \
+         needs UDP"
     )]
     TimedOut,
     /// The peer knows nothing of the connection: it was started anew.

@@ -111,7 +111,14 @@ impl Server<'_> {
             // It is the proxy that resolves the name, which may mean nothing here.
             let route = Route::Through(proxy.clone(), self.addr.to_string());
             let connecting = transport::connect_tcp(&route, self.tls.clone(), &name, tuning);
-            return in_time(connecting).await;
+            return match in_time(connecting).await {
+                Err(Lost::TimedOut) => {
+                    let s = CONNECT_DEADLINE.as_secs();
+                    let why = format!("proxy {proxy}: no connection through it within {s} s");
+                    Err(Lost::Failed(why))
+                }
+                outcome => outcome,
+            };
         }
         self.race(|addr, tls| {
             let (route, name) = (Route::Direct(addr), name.clone());

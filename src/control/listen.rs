@@ -100,11 +100,18 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Greets, and waits for the request and the socket that it comes with.
+    /// Greets, and waits for the request and the socket that it comes with. What is no request is
+    /// answered too.
     pub async fn request(&self) -> io::Result<(Request, Option<OwnedFd>)> {
         let request = async {
             line::send(&self.socket, &self.greeting, None).await?;
-            line::receive(&self.socket, MAX_REQUEST).await
+            let request = line::receive(&self.socket, MAX_REQUEST).await;
+            if let Err(e) = &request
+                && e.kind() == io::ErrorKind::InvalidData
+            {
+                self.fail(format!("this is no request: {e}")).await?;
+            }
+            request
         };
         timeout(PATIENCE, request).await?
     }
@@ -144,4 +151,36 @@ pub fn passed(fd: OwnedFd) -> io::Result<Socket> {
     let socket = StdUnixStream::from(fd);
     socket.set_nonblocking(true)?;
     Ok(Socket::Unix(UnixStream::from_std(socket)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::super::Role;
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_no_request_is_told_so() {
+        let long = format!("\"{}\"", "x".repeat(MAX_REQUEST));
+        for said in ["{\"request\":\"dance\"}", "dance", &"[".repeat(1000), &long] {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            let greeting = Greeting::new(Role::Server, Vec::new(), String::new());
+            let caller = Caller {
+                socket: ours,
+                greeting,
+            };
+            let said = format!("{said}\n");
+            let speak = async {
+                line::receive::<Greeting>(&theirs, MAX_REQUEST)
+                    .await
+                    .unwrap();
+                theirs.write_all(said.as_bytes()).await
+            };
+            let (request, _) = tokio::join!(caller.request(), speak);
+            assert!(request.is_err());
+            let (reply, _) = line::receive::<Reply>(&theirs, MAX_REQUEST).await.unwrap();
+            assert!(matches!(reply, Reply::Failed { .. }), "{reply:?}");
+        }
+    }
 }

@@ -1,11 +1,13 @@
 //! Where UDP is blocked TCP carries the connection, and QUIC again as soon as it can.
 
+use std::io::Write;
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use crate::harness::link::{Link, say};
-use crate::harness::load::{Transfer, end};
+use crate::harness::load::{Transfer, echo, end};
 use crate::harness::proxy::Proxy;
-use crate::harness::sockets::{Target, join};
+use crate::harness::sockets::{Target, join, receive, reset, send, visit};
 use crate::harness::tunnel::{Mode, Tunnel, in_both_modes};
 use crate::harness::{PASSWORD, Program, Site};
 
@@ -13,6 +15,7 @@ in_both_modes!(
     udp_blocked_at_the_start,
     udp_blocked_in_mid_run,
     back_to_quic_with_open_flows,
+    a_visitor_is_served_beside_one_who_leaves_at_once,
 );
 
 /// What is promised for falling back, from the start or from when it was noticed; twice, for a machine that
@@ -98,6 +101,26 @@ fn back_to_quic_with_open_flows(mode: Mode) {
     ));
 }
 
+/// As balancers do that look whether somebody listens.
+fn a_visitor_is_served_beside_one_who_leaves_at_once(mode: Mode) {
+    let site = Site::new();
+    let target = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = target.local_addr().expect("an address");
+    std::thread::spawn(move || target.incoming().flatten().for_each(echo));
+    let server = site.server(&[addr]);
+    let [flag, mapping] = mode.args(addr);
+    let args = [&flag, &mapping, "--transport", "tcp"];
+    let client = site.client(server.server_addr(), &args);
+    client.line("connected to ");
+    let entrance = client.entrance(&mode.announcement(addr));
+    for _ in 0..200 {
+        let visitor = visit(entrance);
+        send(&visitor, "word");
+        reset(visit(entrance));
+        assert_eq!(receive(&visitor, 4), b"word");
+    }
+}
+
 /// Through a proxy that wants a password or does not, named by a flag or by the environment.
 #[test]
 fn through_a_proxy() {
@@ -137,6 +160,30 @@ fn through_a_proxy() {
         "{line}"
     );
     assert!(!line.contains("wrong"), "{line}");
+}
+
+/// One that says again and again that its answer is to follow, as fast as it can, is given no more time
+/// than another.
+#[test]
+fn a_proxy_that_never_answers_is_named_in_time() {
+    let proxy = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = proxy.local_addr().expect("an address");
+    let flood = std::thread::spawn(move || {
+        let (mut client, _) = proxy.accept().expect("a client");
+        let word = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(1000);
+        while client.write_all(&word).is_ok() {}
+    });
+    let site = Site::new();
+    let url = format!("http://{addr}");
+    let start = Instant::now();
+    let more = ["-L", "127.0.0.1:0^1"].map(String::from);
+    let client = proxied(&site, "server.invalid:6060", &url, None, &more);
+    client.line(&format!(
+        "proxy {addr}: no connection through it within 5 s"
+    ));
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(2 * 5), "{took:?}");
+    flood.join().expect("the client has gone");
 }
 
 /// A client that goes by TCP through a proxy, which it is told of by a flag or a variable.

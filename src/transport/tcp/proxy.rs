@@ -17,6 +17,10 @@ use crate::transport::Lost;
 /// The port of a proxy's URL that has none.
 const DEFAULT_PORT: u16 = 80;
 
+/// Most bytes of the head of its answer, and of what is read at once: one that answers again and again
+/// that the answer is to follow does not hold up the thread for long.
+const MAX_HEAD: usize = 16 * 1024;
+
 /// A proxy, and what it is shown.
 pub struct Proxy {
     host: String,
@@ -77,7 +81,9 @@ impl Proxy {
     async fn connect(&self, server: &str) -> Result<TcpStream, String> {
         let stream = TcpStream::connect((self.host.as_str(), self.port));
         let stream = stream.await.map_err(|e| e.to_string())?;
-        let shaken = http1::handshake(TokioIo::new(stream)).await;
+        let mut http = http1::Builder::new();
+        http.max_buf_size(MAX_HEAD);
+        let shaken = http.handshake(TokioIo::new(stream)).await;
         let (mut requests, connection) = shaken.map_err(|e| e.to_string())?;
         let mut request = Request::connect(server).header(HOST, server);
         if let Some(authorization) = &self.authorization {
