@@ -1,7 +1,9 @@
 //! The pages in docs/ do what they say: each `sh` block of a page about a task is run on the machine that stands
 //! behind its `sh`, in the page's order and to the letter but for names; then what the page promises is tried.
-//! What is shown as `console` cannot run here. Command lines of ours there, and in prose, parse.
+//! Those of the pages about operating are run one by one, or it is said why not. What is shown as `console` cannot
+//! run here. Command lines of ours there, and in prose, parse.
 
+mod operating;
 mod page;
 
 use std::collections::BTreeSet;
@@ -29,6 +31,9 @@ const TASKS: [&str; 8] = [
     "load-balancer.md",
     "coming-from.md",
 ];
+
+/// Flags of programs that are not ours: cargo's and systemctl's.
+const OF_OTHERS: [&str; 2] = ["profile", "kill-who"];
 
 #[test]
 fn a_web_server_is_shown() {
@@ -199,12 +204,13 @@ fn mappings_and_rules_parse() {
 #[test]
 fn flags_and_links_are_there() {
     let known = flags();
-    for page in TASKS.into_iter().chain(["README.md"]) {
-        let text = prose(&read(page));
+    for page in pages() {
+        let text = prose(&read(&page));
         let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
         let named = words.filter_map(|word| word.strip_prefix("--"));
         for flag in named.filter(|flag| !flag.starts_with('-')) {
-            assert!(known.contains(flag), "{page}: --{flag}");
+            let known = known.contains(flag) || OF_OTHERS.contains(&flag);
+            assert!(known, "{page}: --{flag}");
         }
         for link in text.split("](").skip(1) {
             let (link, _) = link.split_once(')').expect("the end of a link");

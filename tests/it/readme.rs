@@ -95,11 +95,14 @@ fn read(name: &str) -> String {
 pub(crate) fn flags() -> BTreeSet<String> {
     let mut command = rstun::cli::command();
     command.build();
-    let of = |command: &clap::Command| {
+    let mut flags = BTreeSet::new();
+    let mut commands: Vec<_> = command.get_subcommands().collect();
+    while let Some(command) = commands.pop() {
         let longs = command.get_arguments().filter_map(|arg| arg.get_long());
-        longs.map(str::to_owned).collect::<Vec<_>>()
-    };
-    command.get_subcommands().flat_map(of).collect()
+        flags.extend(longs.map(str::to_owned));
+        commands.extend(command.get_subcommands());
+    }
+    flags
 }
 
 /// A document without its fenced blocks.

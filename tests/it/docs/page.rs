@@ -54,6 +54,24 @@ pub(super) struct Page {
 impl Page {
     /// Runs all commands of a page, each until it has ended, or until it is ready.
     pub(super) fn run(name: &str) -> Option<Self> {
+        let mut page = Self::open(name)?;
+        let mut ran = 0;
+        for block in blocks(&page.text) {
+            if block.info == "toml" {
+                page.write(&block.text);
+            } else if let Some(machine) = block.info.strip_prefix("sh ") {
+                for line in block.text.replace("\\\n", " ").lines() {
+                    page.command(Machine::of(machine), line);
+                    ran += 1;
+                }
+            }
+        }
+        assert!(ran >= 2, "{name} has {ran} commands");
+        Some(page)
+    }
+
+    /// The machines of a page, where nothing has been run yet.
+    pub(super) fn open(name: &str) -> Option<Self> {
         if !["curl", "python3"].into_iter().all(is_installed) {
             return None;
         }
@@ -68,18 +86,6 @@ impl Page {
             link,
         };
         page._web = vec![page.web(Ipv4Addr::LOCALHOST, 3000), page.web(LEFT, 80)];
-        let mut ran = 0;
-        for block in blocks(&page.text) {
-            if block.info == "toml" {
-                page.write(&block.text);
-            } else if let Some(machine) = block.info.strip_prefix("sh ") {
-                for line in block.text.replace("\\\n", " ").lines() {
-                    page.command(Machine::of(machine), line);
-                    ran += 1;
-                }
-            }
-        }
-        assert!(ran >= 2, "{name} has {ran} commands");
         Some(page)
     }
 
@@ -99,13 +105,18 @@ impl Page {
         })
     }
 
+    /// Where a machine's programs are run.
+    pub(super) fn site(&self, machine: Machine) -> &Site {
+        &self.sites[machine as usize]
+    }
+
     /// A file of the client's, whose name is its first line.
     fn write(&self, text: &str) {
         let name = text.lines().next().and_then(|line| line.strip_prefix("# "));
         self.sites[Machine::Client as usize].write(name.expect("the file's name"), text);
     }
 
-    fn command(&mut self, machine: Machine, line: &str) {
+    pub(super) fn command(&mut self, machine: Machine, line: &str) {
         if ["rstun server", "rstun client"]
             .iter()
             .any(|c| line.starts_with(c))
@@ -129,7 +140,7 @@ impl Page {
     }
 
     /// Has a shell run a line, with what stands for something in it replaced.
-    fn start(&mut self, machine: Machine, line: &str) -> Program {
+    pub(super) fn start(&mut self, machine: Machine, line: &str) -> Program {
         let mut line = line.to_owned();
         if line.contains("scp ") {
             let server = format!("{}/", self.sites[0].path("").display());
@@ -219,7 +230,7 @@ impl Page {
 pub(super) struct Block {
     /// What stands behind the fence's first line.
     pub(super) info: String,
-    text: String,
+    pub(super) text: String,
 }
 
 pub(super) fn blocks(page: &str) -> Vec<Block> {
