@@ -39,7 +39,7 @@ const UPGRADE: &str = "sudo systemctl kill --kill-whom=main --signal=SIGUSR2 rst
 const EXPOSURE: &str = "systemd-analyze security";
 
 /// What cannot be run here, and why.
-const NOT_RUN: [(&str, &str); 16] = [
+const NOT_RUN: [(&str, &str); 18] = [
     ("cargo install --path .", "a release build takes minutes"),
     (
         "cargo install cargo-deb",
@@ -52,6 +52,14 @@ const NOT_RUN: [(&str, &str); 16] = [
     (
         "sudo dpkg -i target/debian/rstun_*.deb",
         "there is no package",
+    ),
+    (
+        "rustup target add x86_64-unknown-linux-musl",
+        "the toolchain may not be rustup's",
+    ),
+    (
+        "cargo build --release --target x86_64-unknown-linux-musl",
+        "a release build takes minutes",
     ),
     ("apt purge", "no package is installed"),
     ("apt remove", "no package is installed"),
