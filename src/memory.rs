@@ -14,12 +14,14 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+#[cfg(target_os = "linux")]
+use rustix::time::{ClockId, clock_gettime};
 use tokio::time::sleep;
 use tracing::warn;
 
 use self::group::{Group, Level, Usage};
-use self::kept::Ledger;
 pub use self::kept::{Account, Kept};
+use self::kept::{Ledger, STOPPED};
 
 /// How often is looked where there is a limit, and where none is yet.
 const LOOK: Duration = Duration::from_millis(100);
@@ -31,14 +33,20 @@ const STALE: Duration = Duration::from_secs(5);
 /// What all flows together may keep: one in so many bytes of the limit.
 const BUDGET: u64 = 4;
 
-/// The same of what one connection may keep each way.
-const SHARES: u64 = 8;
+/// The same of what one connection may keep beyond first windows, each way: an eighth of the budget,
+/// so that one fast flow does not keep more than a flood.
+const SHARES: u64 = 32;
 
 static LEDGER: Ledger = Ledger::new();
 
 /// The level as it was seen last, and whether somebody was turned away since.
 static LEVEL: AtomicU8 = AtomicU8::new(Level::Room as u8);
 static WANTED: AtomicBool = AtomicBool::new(false);
+
+/// Whether there is a limit at all.
+pub fn is_limited() -> bool {
+    LEDGER.is_limited()
+}
 
 /// Whether nothing new is to begin. It costs next to nothing to ask.
 fn is_short() -> bool {
@@ -91,7 +99,8 @@ fn look() {
     let excess = worst.map_or(0, Usage::excess);
     LEVEL.store(level as u8, Relaxed);
     if level == Level::Full {
-        LEDGER.cut(excess, Duration::ZERO);
+        // What flows keep that have not is not what there is too much of.
+        LEDGER.cut(excess, STOPPED);
     } else if WANTED.swap(false, Relaxed) {
         LEDGER.cut(excess.max(LEDGER.beyond_half()), STALE);
     }
@@ -125,7 +134,17 @@ fn groups() -> &'static [Group] {
     })
 }
 
-/// Milliseconds since this was asked first.
+/// Milliseconds since some moment, at which the system began or this was asked first.
+///
+/// Each chunk of a flow asks four times: so it is the clock of the last tick, some milliseconds ago, which
+/// only has to be read from memory.
+#[cfg(target_os = "linux")]
+fn now() -> u64 {
+    let now = clock_gettime(ClockId::MonotonicCoarse);
+    now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
+}
+
+#[cfg(not(target_os = "linux"))]
 fn now() -> u64 {
     static BEGAN: OnceLock<Instant> = OnceLock::new();
     BEGAN.get_or_init(Instant::now).elapsed().as_millis() as u64

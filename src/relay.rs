@@ -15,7 +15,7 @@ use thiserror::Error;
 use tokio::task::yield_now;
 use tokio_util::io::poll_read_buf;
 
-use crate::memory::Kept;
+use crate::memory::{self, Kept};
 use crate::metrics;
 use crate::pace::{Pace, Way};
 use crate::socket::{ReadHalf, Socket, WriteHalf};
@@ -59,6 +59,10 @@ pub async fn relay(
     count: &metrics::Tunnel,
 ) -> Result<(), Broken> {
     let kept = rx.kept().clone();
+    if memory::is_limited() {
+        // Those buffers may count too, and how full they are is not told.
+        local.keep_little()?;
+    }
     let (mut local_read, local_write) = local.split();
     let outcome = tokio::select! {
         biased;

@@ -23,6 +23,10 @@ use tokio::time::timeout;
 /// Longest that a peer is waited for that has had its last word.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// Bytes that the kernel may have and not have sent yet, where little is to be kept.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNSENT: u32 = 64 * 1024;
+
 pub use udp::{Packet, Route, UdpPort};
 pub(crate) use watched::{Watched, register};
 
@@ -50,6 +54,15 @@ impl Socket {
             .with_interval(Duration::from_secs(15));
         SockRef::from(&socket).set_tcp_keepalive(&probes)?;
         Ok(Self::Tcp(socket))
+    }
+
+    /// Has the kernel keep little of what it has not sent yet, and so say sooner that it can take more.
+    pub fn keep_little(&self) -> io::Result<()> {
+        match self {
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            Self::Tcp(socket) => SockRef::from(socket).set_tcp_notsent_lowat(UNSENT),
+            _ => Ok(()),
+        }
     }
 
     /// The address that its peer connected to, if it has one.

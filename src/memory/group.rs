@@ -16,7 +16,7 @@ pub(super) enum Level {
     Room,
     /// Nothing new is to begin.
     Short,
-    /// Something has to end.
+    /// What has stopped has to end.
     Full,
 }
 

@@ -2,9 +2,9 @@
 //! sent and is not acknowledged.
 //!
 //! Where memory has a limit they have a budget. What goes beyond that has flows cut at that moment,
-//! not at the next look. They are of the connection that keeps most: so a flow is never cut for
-//! another client's. Of those that keep no less than others there, the first to go are those that have
-//! stopped, the longest first, then those that began last.
+//! not at the next look: first those that have stopped, the longest first, then those that began
+//! last. They are of the connection that keeps most, if there are any, and among those that keep no
+//! less there than others.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use super::now;
 
 /// How long nothing has moved in a flow that has stopped: longer than one waits for a busy processor.
-const STOPPED: Duration = Duration::from_secs(2);
+pub(super) const STOPPED: Duration = Duration::from_secs(2);
 
 /// What a flow may have sent and not acknowledged, in bytes, when the budget is half used up.
 const LITTLE: u64 = 64 * 1024;
@@ -49,6 +49,10 @@ impl Ledger {
         self.budget.store(budget, Relaxed);
     }
 
+    pub(super) fn is_limited(&self) -> bool {
+        self.budget.load(Relaxed) < u64::MAX
+    }
+
     /// Bytes beyond half of what there may be.
     pub(super) fn beyond_half(&self) -> u64 {
         let half = self.budget.load(Relaxed) / 2;
@@ -72,13 +76,19 @@ impl Ledger {
     }
 
     /// Cuts flows until so many bytes are freed, if there are as many in flows in which nothing has
-    /// moved for so long.
+    /// moved for so long: first those that have stopped.
     pub(super) fn cut(&self, bytes: u64, idle: Duration) {
+        let left = self.cut_idle(bytes, idle.max(STOPPED));
+        self.cut_idle(left, idle);
+    }
+
+    /// Does so among those alone, and tells how many bytes are left to be freed.
+    fn cut_idle(&self, bytes: u64, idle: Duration) -> u64 {
         let (mut accounts, now, mut left) = (self.accounts(), now(), bytes);
         while left > 0 {
             accounts.sort_by_key(|account| account.bytes.load(Relaxed));
             let Some(most) = accounts.last() else {
-                return;
+                break;
             };
             match most.cut_worst(now, idle) {
                 Some(freed) => {
@@ -88,6 +98,7 @@ impl Ledger {
                 None => drop(accounts.pop()),
             }
         }
+        left
     }
 
     /// Those of connections that there are.

@@ -17,6 +17,11 @@ pub(super) struct Reassembly {
 }
 
 impl Reassembly {
+    /// Offset of the first byte that has not come in order.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
     /// Takes a piece, and hands on all that is in order now.
     pub(super) fn accept(&mut self, offset: u64, piece: Bytes, mut ready: impl FnMut(Bytes)) {
         if offset != self.next {

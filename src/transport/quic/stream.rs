@@ -27,6 +27,10 @@ const HEAD: u64 = 256 * 1024;
 /// Longest that a sender waits for the receiver to pass on what it has.
 const SETTLING: Duration = Duration::from_secs(60);
 
+/// Pieces that are smaller are copied where they have to wait: each is a packet's, and keeps all packets
+/// that came with it, up to 64 KiB.
+const SMALL_PIECE: usize = 8 * 1024;
+
 /// The half that bytes go out through.
 #[derive(Debug)]
 pub struct Sender {
@@ -198,8 +202,13 @@ impl Receiver {
                         return Poll::Ready(Err(StreamError::Reset(ResetCode::Broken)));
                     }
                     self.window.kept().arrive(chunk.bytes.len());
+                    let waits = before > 0 || chunk.offset != self.reassembly.next();
+                    let bytes = match waits && chunk.bytes.len() < SMALL_PIECE {
+                        true => Bytes::copy_from_slice(&chunk.bytes),
+                        false => chunk.bytes,
+                    };
                     self.reassembly
-                        .accept(chunk.offset, chunk.bytes, |piece| ready.push_back(piece));
+                        .accept(chunk.offset, bytes, |piece| ready.push_back(piece));
                     continue;
                 }
                 Poll::Ready(Ok(None)) => Some(Ok(false)),
