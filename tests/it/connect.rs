@@ -348,28 +348,32 @@ fn unix_sockets_are_targets_too() {
 #[test]
 fn a_running_client_is_the_faster_way() {
     let target = Target::new();
-    let place = Place::new(Way::Running, &target.addr().to_string());
-    let (mut best, mut idle) = (Duration::MAX, Duration::MAX);
-    for _ in 0..20 {
-        // What it takes to start the program at all, on a machine as busy as this.
-        let start = Instant::now();
-        let version = place.site.run(place.site.command("rstun").arg("--version"));
-        assert_eq!(version.code, 0, "{}", version.stderr);
-        idle = idle.min(start.elapsed());
-        let start = Instant::now();
-        let pipes = place.start(&target.addr().to_string());
-        pipes.write(b"?");
-        let end = target.accept();
-        assert_eq!(receive(&end, 1), b"?");
-        best = best.min(start.elapsed());
-        drop(end);
-        pipes.finish();
-        assert_eq!(pipes.ended().0, 0);
+    let ways = [Way::Running, Way::Own].map(|way| Place::new(way, &target.addr().to_string()));
+    let mut best = [Duration::MAX; 2];
+    // In turn, for the machine is not as busy all the time.
+    for _ in 0..10 {
+        for (place, best) in ways.iter().zip(&mut best) {
+            *best = first_byte(place, &target).min(*best);
+        }
     }
+    let [running, own] = best;
+    println!("first byte at the target after {running:?}, by a connection of its own {own:?}");
     // 10 ms is the promise, for a release build on an idle machine.
-    let most = Duration::from_millis(50) + 3 * idle;
-    assert!(best < most, "{best:?}, where {idle:?} is for nothing");
-    println!("first byte at the target after {best:?}");
+    assert!(running < Duration::from_millis(50).max(own), "{best:?}");
+}
+
+/// How long it takes until a byte is at a target.
+fn first_byte(place: &Place, target: &Target) -> Duration {
+    let start = Instant::now();
+    let pipes = place.start(&target.addr().to_string());
+    pipes.write(b"?");
+    let end = target.accept();
+    assert_eq!(receive(&end, 1), b"?");
+    let took = start.elapsed();
+    drop(end);
+    pipes.finish();
+    assert_eq!(pipes.ended().0, 0);
+    took
 }
 
 #[test]

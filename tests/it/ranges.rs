@@ -3,37 +3,20 @@
 use std::net::{SocketAddr, TcpListener};
 
 use crate::harness::Site;
-use crate::harness::sockets::{Target, join, receive, send, visit};
+use crate::harness::sockets::{Target, join, receive, send, steady_row, visit};
 use crate::harness::tunnel::{Mode, in_both_modes};
 
 in_both_modes!(each_port_leads_to_its_own);
 
-/// Ports in a row that were free a moment ago: the first of them.
-fn free_row(length: u16) -> u16 {
-    loop {
-        let first = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = first.local_addr().expect("an address").port();
-        let Some(last) = port.checked_add(length - 1) else {
-            continue;
-        };
-        let all: Result<Vec<_>, _> = (port + 1..=last)
-            .map(|port| TcpListener::bind(("127.0.0.1", port)))
-            .collect();
-        if all.is_ok() {
-            return port;
-        }
-    }
-}
-
 fn each_port_leads_to_its_own(mode: Mode) {
     let site = Site::new();
-    let first = free_row(3);
+    let first = steady_row(3);
     let targets: Vec<Target> = (first..first + 3)
         .map(|port| Target::at(([127, 0, 0, 1], port).into()))
         .collect();
     let range = format!("127.0.0.1:{first}-{}", first + 2);
     let server = site.server_with("127.0.0.1:0", &[], &["--downstream", &range]);
-    let entrances = free_row(3);
+    let entrances = steady_row(3);
     let entrance = format!("127.0.0.1:{entrances}-{}", entrances + 2);
     let [flag, mapping] = match mode {
         Mode::Out => ["-L", &format!("{entrance}^{range}")],
@@ -56,7 +39,7 @@ fn each_port_leads_to_its_own(mode: Mode) {
 fn each_port_that_is_taken_is_named() {
     let site = Site::new();
     let server = site.server_with("127.0.0.1:0", &[], &["--downstream", "1-3"]);
-    let first = free_row(3);
+    let first = steady_row(3);
     let _held = [first, first + 2].map(|port| {
         TcpListener::bind(("127.0.0.1", port)).expect("a port that was free a moment ago")
     });

@@ -13,6 +13,11 @@ use super::DEADLINE;
 /// A port that is free for TCP and for UDP, and that nobody else is given by chance: it is below those that
 /// systems choose from when they are asked for any.
 pub(crate) fn steady_port() -> u16 {
+    steady_row(1)
+}
+
+/// So many such ports in a row: the first of them.
+pub(crate) fn steady_row(length: u16) -> u16 {
     const FIRST: u16 = 10_000;
     const COUNT: u32 = 20_000;
     // Two runs on one machine begin at different places.
@@ -22,9 +27,10 @@ pub(crate) fn steady_port() -> u16 {
         let any = (Ipv4Addr::UNSPECIFIED, *port);
         TcpListener::bind(any).is_ok() && UdpSocket::bind(any).is_ok()
     };
-    let ports = (0..COUNT).map(|_| FIRST + (NEXT.fetch_add(1, Ordering::Relaxed) % COUNT) as u16);
-    let mut free = ports.filter(is_free);
-    free.next().expect("a free port")
+    let first = || FIRST + (NEXT.fetch_add(length.into(), Ordering::Relaxed) % COUNT) as u16;
+    let mut rows = (0..COUNT).map(|_| first());
+    let row = rows.find(|first| (*first..first + length).all(|port| is_free(&port)));
+    row.expect("free ports in a row")
 }
 
 /// A TCP service in the test's own hands.
