@@ -12,6 +12,7 @@ mod mux;
 mod packets;
 mod proxy;
 mod socket;
+mod stranger;
 mod stream;
 mod streams;
 

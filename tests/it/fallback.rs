@@ -9,6 +9,7 @@ use crate::harness::load::{Transfer, echo, end};
 use crate::harness::proxy::Proxy;
 use crate::harness::sockets::{Target, join, receive, reset, send, visit};
 use crate::harness::tunnel::{Mode, Tunnel, in_both_modes};
+use crate::harness::web::head;
 use crate::harness::{PASSWORD, Program, Site};
 
 in_both_modes!(
@@ -170,6 +171,7 @@ fn a_proxy_that_never_answers_is_named_in_time() {
     let addr = proxy.local_addr().expect("an address");
     let flood = std::thread::spawn(move || {
         let (mut client, _) = proxy.accept().expect("a client");
+        head(&client);
         let word = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(1000);
         while client.write_all(&word).is_ok() {}
     });

@@ -23,6 +23,7 @@ const FLAT: u64 = 16 << 20;
 /// The frames of PROTOCOL.md's.
 const DATA: u8 = 0;
 const DATAGRAM: u8 = 5;
+const PING: u8 = 6;
 const CLOSE: u8 = 8;
 
 fn tunnel() -> Tunnel {
@@ -137,6 +138,23 @@ fn a_login_that_never_ends() {
     let grown = tunnel.server.peak_memory() - before;
     assert!(grown < FLAT, "{grown}");
     tunnel.server.line("no login in time");
+}
+
+/// Whatever it says keeps the server busy, and it need not be waited for.
+#[test]
+fn one_that_says_much_and_never_logs_in() {
+    let tunnel = tunnel();
+    let start = Instant::now();
+    let mut peer = peer(tunnel.server_addr, &tunnel);
+    for _ in 0..100 {
+        peer.write_all(&frame(PING, b"").repeat(1000))
+            .expect("room");
+    }
+    let said = until_closed(peer);
+    assert!(start.elapsed() < DEADLINE / 2, "{:?}", start.elapsed());
+    let close = [&[0, 0, 0, 2], &b"too much before a login"[..]].concat();
+    assert!(said.ends_with(&frame(CLOSE, &close)), "{said:?}");
+    tunnel.flow();
 }
 
 fn frame(kind: u8, body: &[u8]) -> Vec<u8> {

@@ -26,37 +26,41 @@ const VISITORS: usize = 400;
 const TIME: Duration = Duration::from_secs(5);
 
 /// When it is known that there is memory again, twice the promise.
-const AGAIN: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_secs(12);
 
-/// A flood through one client. What flows of others carry goes on, and others still come.
+/// A flood through one client. What flows of others carry goes on, and others still come. Of the client's own
+/// flows the one goes on whose reader is slow.
 #[test]
 fn memory_runs_out() {
     let Some(group) = Group::new() else {
         return;
     };
     let (site, target, answering) = (Site::new(), Target::new(), Target::new());
+    let slow = Target::new();
     let stopped = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let at = stopped.local_addr().expect("its address");
-    let server = group.server(&site, &[target.addr(), answering.addr(), at]);
+    let targets = [&target, &answering, &slow].map(Target::addr);
+    let server = group.server(&site, &[&targets[..], &[at]].concat());
     let addr = server.server_addr();
-    let client = |to: SocketAddr| {
-        let tunnel = format!("127.0.0.1:0^{to}");
-        let client = site.client(addr, &["-L", &tunnel]);
-        let entrance = client.entrance(&format!("TunnelOut {tunnel}: listening on "));
-        (client, entrance)
+    let client = |to: SocketAddr, too: SocketAddr| {
+        let tunnels = [to, too].map(|to| format!("127.0.0.1:0^{to}"));
+        let client = site.client(addr, &["-L", &tunnels[0], "-L", &tunnels[1]]);
+        let found = tunnels.map(|tunnel| format!("TunnelOut {tunnel}: listening on "));
+        let entrances = found.map(|found| client.entrance(&found));
+        (client, entrances)
     };
-    let (_client, entrance) = client(target.addr());
+    let (_client, [entrance, _]) = client(targets[0], targets[1]);
     let (visitor, arrived) = join(entrance, &target);
     let transfer = Transfer::new(&visitor, &arrived);
     transfer.wait_for(4 << 20);
 
-    let (_flooding, flooded) = client(at);
+    let (_flooding, [flooded, entrance]) = client(at, targets[2]);
+    let slow = read_slowly(join(entrance, &slow));
     let flood = Flood::new(flooded, stopped);
     server.line(&format!("cannot reach {at}: memory is short"));
     let (lines, before) = (server.count("WARN"), transfer.arrived());
-    let answers = answering.addr();
     std::thread::spawn(move || loop_echo(&answering));
-    let (_other, entrance) = client(answers);
+    let (_other, [entrance, _]) = client(targets[1], targets[0]);
     assert!(
         is_answered(entrance),
         "another client's flow is turned away"
@@ -66,6 +70,7 @@ fn memory_runs_out() {
     transfer.wait_for(before + (1 << 20));
     let gained = transfer.arrived() - before;
     let cut = server.count("flows were cut");
+    assert!(!slow.is_finished(), "the slow reader's flow was cut");
     flood.end();
 
     let again = until(|| is_open(flooded));
@@ -80,6 +85,17 @@ fn memory_runs_out() {
     ));
     assert!(cut > 0 && used < LIMIT / 4 * 3, "{used} bytes");
     assert!(lines <= 6.0, "{lines} lines a second");
+}
+
+/// Has a flow's target read some 300 KB a second of what comes without end; the thread ends with the flow.
+fn read_slowly((mut visitor, mut target): (TcpStream, TcpStream)) -> JoinHandle<()> {
+    std::thread::spawn(move || while visitor.write_all(&[b's'; 1 << 14]).is_ok() {});
+    std::thread::spawn(move || {
+        let mut some = [0; 1 << 14];
+        while target.read(&mut some).is_ok_and(|n| n > 0) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    })
 }
 
 /// Others in the control group take what memory there is. New flows and clients are turned away until

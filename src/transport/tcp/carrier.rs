@@ -58,7 +58,7 @@ async fn read(mux: &Mux, mut reader: impl AsyncRead + Unpin) -> Lost {
         input.reserve(READ);
         match reader.read_buf(&mut input).await {
             Ok(0) => return Lost::Failed("the peer's end of the TCP connection is gone".into()),
-            Ok(_) => mux.hear(),
+            Ok(n) => mux.hear(n),
             Err(e) => return lost(&e),
         }
         while !mux.is_over() {

@@ -15,6 +15,7 @@ use super::batch::Batch;
 use super::frame::{Frame, Malformed};
 use super::half::{SMALL_PIECE, Violation};
 use super::packets::Packets;
+use super::stranger::Stranger;
 use super::streams::{Side, Stream, Streams};
 use crate::transport::credit::Growth;
 use crate::transport::{CloseCode, Lost, MAX_FLOWS, ResetCode, printable};
@@ -22,9 +23,6 @@ use crate::transport::{CloseCode, Lost, MAX_FLOWS, ResetCode, printable};
 /// Bytes of all streams that may wait to be sent, so that a source that is faster than the connection
 /// waits too. Small writes of streams that have nothing else waiting come on top.
 const SEND_WINDOW: usize = 4 * 1024 * 1024;
-
-/// Bytes that a peer that has not logged in may have sent before they are read.
-const UNREAD_BEFORE_LOGIN: usize = 64 * 1024;
 
 /// Most bytes of datagrams that wait for the connection, and that wait for us to take them.
 const DATAGRAMS_OUT: usize = 1024 * 1024;
@@ -65,8 +63,8 @@ pub(super) struct State {
     pong: bool,
     pinged: Option<Instant>,
     rtt: Duration,
-    /// Bytes of a peer that has not logged in which have not been read yet.
-    unread: Option<usize>,
+    /// A peer that has not logged in.
+    stranger: Option<Stranger>,
     end: Option<Lost>,
     goodbye: Option<Frame>,
 }
@@ -75,9 +73,9 @@ impl Mux {
     /// For a connection just made. At a server the peer is a stranger, until [`Mux::admit`].
     pub(super) fn new(side: Side) -> Arc<Self> {
         let room = Arc::new(Semaphore::new(SEND_WINDOW));
-        let (most, unread) = match side {
+        let (most, stranger) = match side {
             Side::Client => (MAX_FLOWS as usize, None),
-            Side::Server => (1, Some(0)),
+            Side::Server => (1, Some(Stranger::default())),
         };
         Arc::new(Self {
             state: Mutex::new(State {
@@ -89,7 +87,7 @@ impl Mux {
                 pong: false,
                 pinged: None,
                 rtt: Duration::ZERO,
-                unread,
+                stranger,
                 end: None,
                 goodbye: None,
             }),
@@ -113,7 +111,7 @@ impl Mux {
     pub(super) fn admit(&self) {
         let mut state = self.lock();
         state.streams.allow(MAX_FLOWS as usize);
-        state.unread = None;
+        state.stranger = None;
         state.ping = true;
         drop(state);
         self.drained.notify_one();
@@ -202,9 +200,13 @@ impl Mux {
         self.lock().rtt
     }
 
-    /// Notes that something has come.
-    pub(super) fn hear(&self) {
+    /// Notes that so many bytes have come.
+    pub(super) fn hear(&self, bytes: usize) {
         self.heard.fetch_add(1, Relaxed);
+        let heard = self.lock().stranger.as_mut().map(|it| it.hear(bytes));
+        if heard == Some(Err(Violation)) {
+            self.cut_off("too much before a login");
+        }
     }
 
     /// Grows whenever something comes.
@@ -214,16 +216,18 @@ impl Mux {
 
     /// Notes that the reader of a stream has taken so many bytes.
     pub(super) fn read(&self, bytes: usize) {
-        if let Some(unread) = &mut self.lock().unread {
-            *unread = unread.saturating_sub(bytes);
+        if let Some(stranger) = &mut self.lock().stranger {
+            stranger.read(bytes);
             self.drained.notify_one();
         }
     }
 
     /// Waits while a stranger has sent as much as it may; not at the end, when all is thrown away.
     pub(super) async fn may_read(&self) {
-        let waits =
-            |state: &State| state.end.is_none() && state.unread >= Some(UNREAD_BEFORE_LOGIN);
+        let waits = |state: &State| {
+            let full = state.stranger.as_ref().is_some_and(Stranger::is_full);
+            full && state.end.is_none()
+        };
         while waits(&self.lock()) {
             self.drained.notified().await;
         }
@@ -251,12 +255,14 @@ impl Mux {
         drop(state);
         match news {
             Some(news) => self.tell(news),
-            None => {
-                let reason = "a frame that is malformed or out of place";
-                let lost = Lost::Failed(format!("the peer broke the protocol: {reason}"));
-                self.part(lost, CloseCode::Protocol, reason);
-            }
+            None => self.cut_off("a frame that is malformed or out of place"),
         }
+    }
+
+    /// Ends the connection with a peer that does what it must not.
+    fn cut_off(&self, reason: &str) {
+        let lost = Lost::Failed(format!("the peer broke the protocol: {reason}"));
+        self.part(lost, CloseCode::Protocol, reason);
     }
 
     fn tell(&self, news: News) {
@@ -375,8 +381,8 @@ impl State {
             Frame::Data(id, bytes) => {
                 let kept = self.streams.of_peer(id, |s| s.incoming.data(bytes))?;
                 let kept = kept.transpose()?.unwrap_or(0);
-                if let Some(unread) = &mut self.unread {
-                    *unread += kept;
+                if let Some(stranger) = &mut self.stranger {
+                    stranger.keep(kept);
                 }
             }
             Frame::End(id) => {
@@ -395,7 +401,7 @@ impl State {
                 self.streams.of_peer(id, |s| s.outgoing.limit(limit))?;
             }
             // They would wait in memory.
-            Frame::Datagram(_) if self.unread.is_some() => return Err(Violation),
+            Frame::Datagram(_) if self.stranger.is_some() => return Err(Violation),
             Frame::Datagram(datagram) => {
                 self.datagrams_received += 1;
                 self.datagrams_in.push(apart(datagram));

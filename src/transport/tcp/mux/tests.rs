@@ -6,6 +6,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use proptest::prelude::*;
 
 use super::super::frame::Decoder;
+use super::super::stranger;
 use super::super::stream::{self, Sender};
 use super::*;
 use crate::transport::{Receiver, StreamError};
@@ -183,7 +184,7 @@ async fn what_a_flow_begins_with_waits_for_no_room() {
 #[tokio::test]
 async fn what_a_stranger_has_sent_is_read_to_the_end_once_it_is_over() {
     let server = Mux::new(Side::Server);
-    let flood = Bytes::from(vec![0; UNREAD_BEFORE_LOGIN]);
+    let flood = Bytes::from(vec![0; stranger::UNREAD]);
     server.take(Ok(Frame::Data(0, flood)));
     assert_eq!(now(server.may_read()), None);
     server.take(Err(Malformed));
