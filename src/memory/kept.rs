@@ -49,6 +49,7 @@ impl Ledger {
         self.budget.store(budget, Relaxed);
     }
 
+    /// Whether there is a budget at all. Nothing is counted without one, for that costs every request some per cent.
     pub(super) fn is_limited(&self) -> bool {
         self.budget.load(Relaxed) < u64::MAX
     }
@@ -244,6 +245,9 @@ impl Kept {
 
     /// A chunk that counts until the last of its clones is dropped.
     pub fn hold(self: &Arc<Self>, chunk: Bytes) -> Bytes {
+        if !self.account.ledger.is_limited() {
+            return chunk;
+        }
         self.add(&self.sent, chunk.len());
         let flow = self.clone();
         Bytes::from_owner(Sent { chunk, flow })
@@ -302,6 +306,9 @@ impl Kept {
     }
 
     fn add(&self, side: &Side, bytes: usize) {
+        if !self.account.ledger.is_limited() {
+            return;
+        }
         let bytes = bytes as u64;
         if side.bytes.fetch_add(bytes, Relaxed) == 0 {
             side.moved.store(now(), Relaxed);
@@ -310,9 +317,13 @@ impl Kept {
         self.account.ledger.add(bytes);
     }
 
+    /// What was not counted, as there was no limit then, or does not count any more, as the flow was cut, is not
+    /// there to be taken away.
     fn remove(&self, side: &Side, bytes: u64) {
+        if side.bytes.load(Relaxed) == 0 {
+            return;
+        }
         let mut gone = 0;
-        // Of a flow that is cut they do not count any more.
         let _ = side.bytes.fetch_update(Relaxed, Relaxed, |kept| {
             gone = kept.min(bytes);
             Some(kept - gone)
