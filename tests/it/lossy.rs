@@ -33,7 +33,12 @@ fn ten_seconds_of_heavy_loss() {
         "{during:.1?} of 50 Mbit/s up and down under 30 % loss, {after:.1?} in the 4 s after it"
     ));
     assert!(link.counts().iter().all(|counts| counts.lost > 0));
-    assert!(after.iter().all(|rate| *rate >= 50.0 / 2.0), "{after:?}");
+    // A busy machine may take twice as long.
+    let is_well = |rates: &[f64]| rates.iter().all(|rate| *rate >= 50.0 / 2.0);
+    if !is_well(&after) {
+        let later = throughput(&both, Duration::from_secs(4));
+        assert!(is_well(&later), "{after:?}, {later:?}");
+    }
     link.set("rate=0");
     end(transfers);
     let connected = tunnel.client.count("connected to ");

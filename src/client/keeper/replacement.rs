@@ -21,6 +21,10 @@ const SECOND_CHANCE: Duration = Duration::from_millis(2200);
 /// and the answer to a probe before it.
 const SECOND_CHANCE_OVER_TCP: Duration = Duration::from_millis(1500);
 
+/// The same of one that goes by TCP itself: what was lost is sent again every 2 s at most
+/// (`transport/tcp/socket.rs`), and then comes the look.
+const SECOND_CHANCE_OF_TCP: Duration = Duration::from_millis(3500);
+
 /// Time between attempts to connect beside a connection that is out of hearing.
 const ANOTHER_TRY: Duration = Duration::from_secs(1);
 
@@ -108,9 +112,11 @@ impl Keeper {
                 Ok(connection) => {
                     // The way is open, so the older one is heard too if it lives.
                     opener.probe();
-                    let chance = match connection.describe().transport {
-                        Transport::Quic => SECOND_CHANCE,
-                        Transport::Tcp => SECOND_CHANCE_OVER_TCP,
+                    let (older, newer) = (opener.describe(), connection.describe());
+                    let chance = match (older.transport, newer.transport) {
+                        (Transport::Tcp, _) => SECOND_CHANCE_OF_TCP,
+                        (Transport::Quic, Transport::Quic) => SECOND_CHANCE,
+                        (Transport::Quic, Transport::Tcp) => SECOND_CHANCE_OVER_TCP,
                     };
                     if timeout(chance, opener.deaf(false)).await.is_err() {
                         return connection;
