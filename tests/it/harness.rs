@@ -16,6 +16,7 @@ pub(crate) mod entries;
 pub(crate) mod link;
 pub(crate) mod load;
 pub(crate) mod nat;
+pub(crate) mod peer;
 pub(crate) mod proxy;
 pub(crate) mod python;
 pub(crate) mod sockets;

@@ -1,18 +1,12 @@
 //! What a client whose login is good can have written to the server's log.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use rstun::access::{Credential, Password};
-use rstun::metrics::Account;
-use rstun::session::{self, Former, LoggedIn, Summons};
-use rstun::tls::Trust;
-use rstun::transport::{self, Congestion, Hop, Tuning};
-use rstun::tunnel::{Direction, Tunnel as Mapping};
+use rstun::session::{LoggedIn, Summons};
 use tokio_util::sync::CancellationToken;
 
+use crate::harness::peer::{Peer, block_on, tunnel_out};
 use crate::harness::tunnel::{Mode, Tunnel};
-use crate::harness::{DEADLINE, PASSWORD};
 
 /// Lines about a client's tunnels that are written at once.
 const STORE: usize = 1000;
@@ -24,11 +18,7 @@ const TUNNELS: u32 = STORE as u32 / 2 + 20;
 #[test]
 fn of_tunnels_that_come_and_go() {
     let tunnel = Tunnel::new(Mode::Out);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(open_and_close(&tunnel));
+    block_on(open_and_close(&tunnel));
     let lines = || {
         let [up, down] = ["event=\"tunnel-up\"", "event=\"tunnel-down\""]
             .map(|event| tunnel.server.count(event));
@@ -43,30 +33,14 @@ fn of_tunnels_that_come_and_go() {
 
 /// Opens one tunnel after the other and closes it.
 async fn open_and_close(tunnel: &Tunnel) {
-    let pinned = Trust::load(&[tunnel.site.path("certificate.der")]).expect("a copy");
-    let tls = Arc::new(pinned.config(session::ALPN, None).expect("a configuration"));
-    let tuning = Tuning {
-        congestion: Congestion::Bbr,
-        idle_timeout: DEADLINE,
-        hop: Hop::default(),
-    };
-    let connection = transport::connect(tunnel.server_addr, tls, "rstun", tuning);
-    let connection = connection.await.expect("a connection");
-    let password = Password::new(PASSWORD.to_owned().into()).expect("a password");
-    let credential = Credential::Password(password);
-    let account = Account::new(&Arc::default(), "");
-    let who = ([7; 16], Former::Breaks);
-    let login = session::login(connection, &credential, who, &[], DEADLINE, account);
-    let LoggedIn { session, .. } = login.await.expect("a session");
+    let peer = Peer::new(&tunnel.site, tunnel.server_addr);
+    let LoggedIn { session, .. } = peer.log_in(&peer.connect().await, &[]).await;
     let (opener, stop, summons) = (
         session.opener(),
         CancellationToken::new(),
         Summons::default(),
     );
-    let mapping = format!("127.0.0.1:0^{}", tunnel.target.addr());
-    let mapping = Mapping::parse(Direction::Out, &mapping)
-        .expect("a mapping")
-        .remove(0);
+    let mapping = tunnel_out(&format!("127.0.0.1:0^{}", tunnel.target.addr()));
     let churn = async {
         for number in 0..TUNNELS {
             opener

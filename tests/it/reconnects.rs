@@ -1,20 +1,12 @@
 //! A client that connects a thousand times leaves nothing behind.
 
+use rstun::transport::CloseCode;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
-
-use rstun::access::{Credential, Password};
-use rstun::metrics::Account;
-use rstun::session;
-use rstun::tls::Trust;
-use rstun::transport::{self, CloseCode, Congestion, Hop, Tuning};
-use rstun::tunnel::{Direction, Tunnel as Mapping};
 use tokio::task::JoinSet;
 
 use crate::harness::link::say;
+use crate::harness::peer::{Peer, block_on, tunnel_out};
 use crate::harness::tunnel::{Mode, Tunnel};
-use crate::harness::{DEADLINE, PASSWORD};
 
 /// So many connections, one after the other, and so many before, after which the memory that a server
 /// needs for one at a time has been taken.
@@ -51,34 +43,14 @@ fn a_thousand() {
 
 /// Logs in to the tunnel's server so many times, and leaves.
 fn connect(tunnel: &Tunnel, target: SocketAddr, times: usize) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let pinned = Trust::load(&[tunnel.site.path("certificate.der")]).expect("a copy");
-    let tls = Arc::new(pinned.config(session::ALPN, None).expect("a configuration"));
-    let tuning = Tuning {
-        congestion: Congestion::Bbr,
-        idle_timeout: DEADLINE,
-        hop: Hop::default(),
-    };
-    let mapping = format!("127.0.0.1:0^{target}");
-    let mappings = Mapping::parse(Direction::Out, &mapping).expect("a mapping");
-    let tunnels: Vec<_> = (0..).zip(mappings).collect();
-    let password = Password::new(PASSWORD.to_owned().into()).expect("a password");
-    let credential = Credential::Password(password);
-    runtime.block_on(async {
+    let peer = Peer::new(&tunnel.site, tunnel.server_addr);
+    let tunnels = [tunnel_out(&format!("127.0.0.1:0^{target}"))];
+    block_on(async {
         // A goodbye takes its time, in which the next connection can be made.
         let mut closing = JoinSet::new();
         for _ in 0..times {
-            let connection = transport::connect(tunnel.server_addr, tls.clone(), "rstun", tuning);
-            let connection = connection.await.expect("a connection");
-            let idle = Duration::from_secs(60);
-            let account = Account::new(&Arc::default(), "");
-            let peer = connection.clone();
-            let who = ([7; 16], session::Former::Breaks);
-            let login = session::login(peer, &credential, who, &tunnels, idle, account);
-            login.await.expect("a session");
+            let connection = peer.connect().await;
+            peer.log_in(&connection, &tunnels).await;
             if closing.len() >= CLOSING {
                 closing.join_next().await;
             }

@@ -8,18 +8,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rstun::access::{Credential, Password};
-use rstun::metrics::Account;
-use rstun::session;
-use rstun::tls::Trust;
-use rstun::transport::{self, Congestion, Connection, Hop, Tuning};
-use rstun::tunnel::{Direction, Tunnel as Mapping};
+use rstun::transport::Connection;
 
 use crate::harness::entries::By;
 #[cfg(target_os = "linux")]
 use crate::harness::link::{Link, say};
+use crate::harness::peer::{Peer, block_on, tunnel_out};
 use crate::harness::tunnel::{Mode, in_both_modes};
-use crate::harness::{DEADLINE, PASSWORD, Program, Signal, Site};
+use crate::harness::{DEADLINE, Program, Signal, Site};
 
 in_both_modes!(
     packets_of_every_size,
@@ -503,36 +499,11 @@ fn hostile<T>(
     target: SocketAddr,
     act: impl AsyncFnOnce(Connection) -> T,
 ) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
-        let pinned = Trust::load(&[site.path("certificate.der")]).expect("a copy");
-        let tls = Arc::new(pinned.config(session::ALPN, None).expect("a configuration"));
-        let tuning = Tuning {
-            congestion: Congestion::Bbr,
-            idle_timeout: DEADLINE,
-            hop: Hop::default(),
-        };
-        let connection = transport::connect(server, tls, "rstun", tuning)
-            .await
-            .expect("a connection");
-        let password = Password::new(PASSWORD.to_owned().into()).expect("a password");
-        let credential = Credential::Password(password);
-        let parsed = Mapping::parse(Direction::Out, &format!("udp://9^{target}")).expect("one");
-        let tunnels: Vec<_> = (0..).zip(parsed).collect();
-        let idle = Duration::from_secs(60);
-        let account = Account::new(&Arc::default(), "");
-        let login = session::login(
-            connection.clone(),
-            &credential,
-            ([9; 16], session::Former::Breaks),
-            &tunnels,
-            idle,
-            account,
-        );
-        let _session = login.await.expect("a session");
+    block_on(async {
+        let peer = Peer::new(site, server);
+        let connection = peer.connect().await;
+        let tunnel = tunnel_out(&format!("udp://9^{target}"));
+        let _session = peer.log_in(&connection, &[tunnel]).await;
         let acted = tokio::time::timeout(DEADLINE, act(connection));
         acted.await.expect("an end in time")
     })
