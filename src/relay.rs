@@ -189,13 +189,11 @@ async fn download(
                         pace.take(Way::Down, n).await;
                     }
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    tokio::select! {
-                        biased;
-                        writable = local.writable() => writable?,
-                        waited = rx.wait(), if more => more = waited?,
-                    }
-                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => tokio::select! {
+                    biased;
+                    writable = local.writable() => writable?,
+                    waited = rx.wait(), if more => more = waited?,
+                },
                 Err(e) => return Err(e.into()),
             }
         }

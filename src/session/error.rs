@@ -57,8 +57,7 @@ impl SessionError {
     /// Whether trying again is of no use, because a person has to change something first.
     pub fn is_final(&self) -> bool {
         match self {
-            Self::Refused(_) | Self::LoginRefused(_) => true,
-            Self::Untrusted(_) => true,
+            Self::Refused(_) | Self::LoginRefused(_) | Self::Untrusted(_) => true,
             Self::Lost(_) | Self::Decode(_) | Self::Unexpected => false,
         }
     }

@@ -59,9 +59,7 @@ impl Keeper {
             }
         }
     }
-}
 
-impl Keeper {
     /// Closes tunnels. Where the server listens for them is shown until it says that it does not any
     /// more.
     async fn close(&self, opener: &Opener, gone: Given) {

@@ -18,6 +18,7 @@ use super::credit::Credit;
 use super::reassembly::Reassembly;
 use crate::memory::Kept;
 use crate::transport::credit::{Allowance, FIRST_WINDOW, SETTLED, Window};
+use crate::transport::piece::apart;
 use crate::transport::{ResetCode, StreamError};
 
 /// Bytes after which a flow is no more the first to be sent: what is short, such as a keystroke or
@@ -26,10 +27,6 @@ const HEAD: u64 = 256 * 1024;
 
 /// Longest that a sender waits for the receiver to pass on what it has.
 const SETTLING: Duration = Duration::from_secs(60);
-
-/// Pieces that are smaller are copied where they have to wait: each is a packet's, and keeps all packets
-/// that came with it, up to 64 KiB.
-const SMALL_PIECE: usize = 8 * 1024;
 
 /// The half that bytes go out through.
 #[derive(Debug)]
@@ -203,8 +200,8 @@ impl Receiver {
                     }
                     self.window.kept().arrive(chunk.bytes.len());
                     let waits = before > 0 || chunk.offset != self.reassembly.next();
-                    let bytes = match waits && chunk.bytes.len() < SMALL_PIECE {
-                        true => Bytes::copy_from_slice(&chunk.bytes),
+                    let bytes = match waits {
+                        true => apart(chunk.bytes),
                         false => chunk.bytes,
                     };
                     self.reassembly

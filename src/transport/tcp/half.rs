@@ -13,14 +13,11 @@ use tokio::sync::Semaphore;
 
 use super::frame::Frame;
 use crate::transport::credit::{Allowance, FIRST_WINDOW, SETTLED};
+use crate::transport::piece::SMALL_PIECE;
 use crate::transport::{ResetCode, StreamError};
 
 /// Bytes after which a flow is no more the first to be sent, as over QUIC.
 const HEAD: u64 = 256 * 1024;
-
-/// Pieces that are smaller are copied together: what waits for a reader is not to keep much larger
-/// buffers that it came in.
-pub(super) const SMALL_PIECE: usize = 8 * 1024;
 
 /// Chunks for which a queue keeps room when it is empty.
 const FEW: usize = 4;

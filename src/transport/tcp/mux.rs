@@ -13,11 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::Batch;
 use super::frame::{Frame, Malformed};
-use super::half::{SMALL_PIECE, Violation};
+use super::half::Violation;
 use super::packets::Packets;
 use super::stranger::Stranger;
 use super::streams::{Side, Stream, Streams};
 use crate::transport::credit::Growth;
+use crate::transport::piece::apart;
 use crate::transport::{CloseCode, Lost, MAX_FLOWS, ResetCode, printable};
 
 /// Bytes of all streams that may wait to be sent, so that a source that is faster than the connection
@@ -357,14 +358,6 @@ impl Mux {
 
     fn why(&self) -> Lost {
         self.lock().end.clone().unwrap_or(Lost::Local)
-    }
-}
-
-/// Bytes by themselves, where they are few beside the buffer that they came in and would keep.
-fn apart(bytes: Bytes) -> Bytes {
-    match bytes.len() {
-        n if n < SMALL_PIECE => Bytes::copy_from_slice(&bytes),
-        _ => bytes,
     }
 }
 
