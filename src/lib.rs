@@ -294,6 +294,7 @@ where
     let runtime = worker_runtime()?;
     let result = runtime.block_on(async {
         let mut signals = Signals::new().context("cannot listen for signals")?;
+        let memory = memory::keep();
         let program = program(stop.clone());
         let stopping = async {
             stop.cancelled().await;
@@ -313,7 +314,7 @@ where
             }
             never = stopping => never,
             () = systemd::watchdog() => unreachable!("it watches for ever"),
-            () = memory::keep() => unreachable!("it watches for ever"),
+            () = memory => unreachable!("it watches for ever"),
         }
     });
     // A name that is being looked up in another thread is of no interest any more.

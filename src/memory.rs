@@ -33,9 +33,9 @@ const STALE: Duration = Duration::from_secs(5);
 /// What all flows together may keep: one in so many bytes of the limit.
 const BUDGET: u64 = 4;
 
-/// The same of what one connection may keep beyond first windows, each way: an eighth of the budget,
-/// so that one fast flow does not keep more than a flood.
-const SHARES: u64 = 32;
+/// What one connection may keep beyond first windows, each way: one in so many bytes of the budget, so that
+/// one fast flow does not keep more than a flood.
+const SHARES: u64 = 8;
 
 static LEDGER: Ledger = Ledger::new();
 
@@ -68,7 +68,7 @@ fn turned_away(short: bool) -> bool {
 
 /// What one connection may keep of something that is `most` bytes where memory has no limit.
 pub fn share(most: u64) -> u64 {
-    limit().map_or(most, |limit| most.min(limit / SHARES))
+    most.min(LEDGER.budget() / SHARES)
 }
 
 /// A new connection, whose flows keep nothing yet.
@@ -77,22 +77,28 @@ pub fn account() -> Arc<Account> {
 }
 
 /// Looks how much there is, and has flows cut where that is little, for ever. Cancel-safe.
-pub async fn keep() {
-    let (mut told, mut cuts) = (Instant::now() - SELDOM, 0);
-    loop {
-        let limit = limit();
-        LEDGER.allow(limit.map_or(u64::MAX, |limit| limit / BUDGET));
-        look();
-        let cut = LEDGER.cuts() - cuts;
-        if cut > 0 && told.elapsed() >= SELDOM {
-            warn!("memory is short: {cut} flows were cut for which too much waited");
-            (told, cuts) = (Instant::now(), cuts + cut);
+///
+/// The first look is before this returns: whatever is made after that is as large as it may be.
+pub fn keep() -> impl Future<Output = ()> {
+    let mut limit = look();
+    async move {
+        let (mut told, mut cuts) = (None::<Instant>, 0);
+        loop {
+            sleep(limit.map_or(SELDOM, |_| LOOK)).await;
+            limit = look();
+            let cut = LEDGER.cuts() - cuts;
+            if cut > 0 && told.is_none_or(|told| told.elapsed() >= SELDOM) {
+                warn!("memory is short: {cut} flows were cut for which too much waited");
+                (told, cuts) = (Some(Instant::now()), cuts + cut);
+            }
         }
-        sleep(limit.map_or(SELDOM, |_| LOOK)).await;
     }
 }
 
-fn look() {
+/// Has what there is known to all, and tells the limit.
+fn look() -> Option<u64> {
+    let limit = groups().iter().filter_map(Group::limit).min();
+    LEDGER.allow(limit.map_or(u64::MAX, |limit| limit / BUDGET));
     let usages = groups().iter().filter_map(Group::usage);
     let worst = usages.max_by_key(|usage| (usage.level(), usage.excess()));
     let level = worst.map_or(Level::Room, Usage::level);
@@ -107,6 +113,7 @@ fn look() {
     if level != Level::Room {
         give_back();
     }
+    limit
 }
 
 /// Gives memory back to the system that was freed, and that glibc keeps as long as something above it is
@@ -121,11 +128,6 @@ fn give_back() {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 fn give_back() {}
 
-/// The least limit as of now.
-fn limit() -> Option<u64> {
-    groups().iter().filter_map(Group::limit).min()
-}
-
 fn groups() -> &'static [Group] {
     static GROUPS: OnceLock<Vec<Group>> = OnceLock::new();
     GROUPS.get_or_init(|| {
@@ -136,8 +138,8 @@ fn groups() -> &'static [Group] {
 
 /// Milliseconds since some moment, at which the system began or this was asked first.
 ///
-/// Each chunk of a flow asks four times: so it is the clock of the last tick, some milliseconds ago, which
-/// only has to be read from memory.
+/// Where memory has a limit each chunk of a flow asks four times: so it is the clock of the last tick, some
+/// milliseconds ago, which only has to be read from memory.
 #[cfg(target_os = "linux")]
 fn now() -> u64 {
     let now = clock_gettime(ClockId::MonotonicCoarse);

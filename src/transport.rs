@@ -7,6 +7,7 @@
 mod connection;
 mod credit;
 mod endpoint;
+mod piece;
 mod quic;
 mod stream;
 mod tcp;

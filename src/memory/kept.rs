@@ -1,10 +1,10 @@
-//! What flows keep in memory, counted byte by byte: what has come and was not passed on, and what was
-//! sent and is not acknowledged.
+//! What flows keep in memory: what has come and was not passed on, and what was sent and is not
+//! acknowledged.
 //!
-//! Where memory has a limit they have a budget. What goes beyond that has flows cut at that moment,
-//! not at the next look: first those that have stopped, the longest first, then those that began
-//! last. They are of the connection that keeps most, if there are any, and among those that keep no
-//! less there than others.
+//! Where memory has a limit that is counted, byte by byte, and has a budget. What goes beyond it has
+//! flows cut at that moment, not at the next look: first those that have stopped, the longest first,
+//! then those that began last. They are of the connection that keeps most, if there are any, and among
+//! those that keep no less there than others.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -31,7 +31,9 @@ pub(super) struct Ledger {
     bytes: AtomicU64,
     budget: AtomicU64,
     cuts: AtomicU64,
-    accounts: Mutex<Vec<Weak<Account>>>,
+    /// Those of connections that there are, in the order in which they began.
+    accounts: Mutex<BTreeMap<u64, Weak<Account>>>,
+    next: AtomicU64,
 }
 
 impl Ledger {
@@ -40,7 +42,8 @@ impl Ledger {
             bytes: AtomicU64::new(0),
             budget: AtomicU64::new(u64::MAX),
             cuts: AtomicU64::new(0),
-            accounts: Mutex::new(Vec::new()),
+            accounts: Mutex::new(BTreeMap::new()),
+            next: AtomicU64::new(0),
         }
     }
 
@@ -49,15 +52,20 @@ impl Ledger {
         self.budget.store(budget, Relaxed);
     }
 
-    /// Whether there is a budget at all. Nothing is counted without one, for that costs every request some per cent.
+    /// How many bytes flows may keep: the largest number where there is no limit.
+    pub(super) fn budget(&self) -> u64 {
+        self.budget.load(Relaxed)
+    }
+
+    /// Whether there is a budget at all. Nothing is counted without one, for that costs every request some
+    /// per cent.
     pub(super) fn is_limited(&self) -> bool {
-        self.budget.load(Relaxed) < u64::MAX
+        self.budget() < u64::MAX
     }
 
     /// Bytes beyond half of what there may be.
     pub(super) fn beyond_half(&self) -> u64 {
-        let half = self.budget.load(Relaxed) / 2;
-        self.bytes.load(Relaxed).saturating_sub(half)
+        self.bytes.load(Relaxed).saturating_sub(self.budget() / 2)
     }
 
     /// How many flows were cut so far.
@@ -66,10 +74,7 @@ impl Ledger {
     }
 
     fn add(&self, bytes: u64) {
-        let (before, budget) = (
-            self.bytes.fetch_add(bytes, Relaxed),
-            self.budget.load(Relaxed),
-        );
+        let (before, budget) = (self.bytes.fetch_add(bytes, Relaxed), self.budget());
         if before + bytes > budget {
             // More than is needed, for the choice takes time.
             self.cut(before + bytes - budget / 8 * 7, Duration::ZERO);
@@ -104,13 +109,9 @@ impl Ledger {
 
     /// Those of connections that there are.
     fn accounts(&self) -> Vec<Arc<Account>> {
-        let mut accounts = Vec::new();
-        lock(&self.accounts).retain(|account| {
-            let account = account.upgrade();
-            accounts.extend(account.clone());
-            account.is_some()
-        });
-        accounts
+        // None is dropped while they are locked, for that locks them too.
+        let accounts = lock(&self.accounts);
+        accounts.values().filter_map(Weak::upgrade).collect()
     }
 
     /// Bytes that the flows of one connection keep on average, of those that keep any.
@@ -128,6 +129,7 @@ impl Ledger {
 #[derive(Debug)]
 pub struct Account {
     ledger: &'static Ledger,
+    number: u64,
     bytes: AtomicU64,
     /// Those that can be cut, in the order in which they began.
     flows: Mutex<BTreeMap<u64, Arc<Kept>>>,
@@ -136,13 +138,15 @@ pub struct Account {
 
 impl Account {
     pub(super) fn new(ledger: &'static Ledger) -> Arc<Self> {
+        let number = ledger.next.fetch_add(1, Relaxed);
         let account = Arc::new(Self {
             ledger,
+            number,
             bytes: AtomicU64::new(0),
             flows: Mutex::default(),
             next: AtomicU64::new(0),
         });
-        lock(&ledger.accounts).push(Arc::downgrade(&account));
+        lock(&ledger.accounts).insert(number, Arc::downgrade(&account));
         account
     }
 
@@ -185,6 +189,12 @@ impl Account {
         flow.is_cut.store(true, Relaxed);
         flow.cut.wake();
         Some(flow.clear())
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        lock(&self.ledger.accounts).remove(&self.number);
     }
 }
 
@@ -408,6 +418,19 @@ mod tests {
         flows.extend([flow(3, 90, 3000), flow(4, 90, 2000)]);
         assert_eq!(choose(flows, 0), Some(3));
         assert_eq!(choose(vec![flow(1, 0, 0)], 0), None);
+    }
+
+    /// Nobody looks for those that are gone where there is no limit.
+    #[test]
+    fn nothing_is_left_of_a_connection_that_is_gone() {
+        let ledger = ledger(usize::MAX);
+        let stays = Account::new(ledger);
+        for _ in 0..3 {
+            Account::new(ledger).flow().end();
+        }
+        assert_eq!(lock(&ledger.accounts).len(), 1);
+        drop(stays);
+        assert!(lock(&ledger.accounts).is_empty());
     }
 
     #[test]
